@@ -1,0 +1,3 @@
+//! The BGP speaker: pure state machines over [`wire`] messages.
+
+pub mod wire;

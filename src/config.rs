@@ -1,0 +1,279 @@
+//! A configuration that is already valid: what the rest of the program works with.
+//!
+//! Strings and files live in `config/`; a [`Config`] can only come out of it whole, or not at all with every problem
+//! named. Everything here is plain data.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU8;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::bgp::wire::{Asn, Community, LargeCommunity, Origin};
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Config {
+    /// The main file as it was named on the command line.
+    pub path: PathBuf,
+    /// FNV-1a of the text of all files in order: tells two configurations apart, proves nothing.
+    pub hash: u64,
+    pub router: Router,
+    /// In file order; the name identifies a neighbor everywhere.
+    pub neighbors: Vec<Neighbor>,
+    /// In file order.
+    pub services: Vec<Service>,
+    pub withdraw_settle: Duration,
+    pub metrics: Metrics,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Router {
+    pub asn: Asn,
+    /// `None`: the local address towards the first IPv4 neighbor.
+    pub id: Option<Ipv4Addr>,
+    /// Bytes per second that weight 100 stands for.
+    pub bandwidth: Option<Bandwidth>,
+    pub state_dir: PathBuf,
+    pub control: PathBuf,
+    pub control_group: Option<String>,
+    /// `None`: "off".
+    pub http: Option<SocketAddr>,
+    pub log: Log,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Log {
+    pub format: LogFormat,
+    pub level: LogLevel,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    Text,
+    Json,
+    Journald,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// Bits per second as written ("25Gbit"), kept as bytes per second, which is what RFC 10005 sends.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct Bandwidth {
+    pub bytes_per_second: u64,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Neighbor {
+    pub name: String,
+    pub address: IpAddr,
+    pub asn: PeerAsn,
+    pub enabled: bool,
+    /// 1..=65535
+    pub port: u16,
+    /// Spoken to this neighbor instead of `router.asn`.
+    pub local_asn: Option<Asn>,
+    pub families: Families,
+    /// Offered hold time in whole seconds: 0 or >= 3.
+    pub hold_time: u16,
+    /// Least hold time accepted from the peer, in whole seconds; 0: the peer may offer 0 (never 1 or 2).
+    pub min_hold_time: u16,
+    pub connect_retry: Duration,
+    pub idle_hold: Duration,
+    pub idle_hold_max: Duration,
+    /// `None`: max(8 min, 2 x negotiated hold), RFC 9687.
+    pub send_hold_time: Option<Duration>,
+    pub link_bandwidth: LinkBandwidthMode,
+    pub policy: Policy,
+    pub next_hop: NextHopPolicy,
+}
+
+/// What one neighbor is told in addition to what the service says.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Policy {
+    pub communities: Vec<Community>,
+    pub large_communities: Vec<LargeCommunity>,
+    /// Wins over the service's.
+    pub med: Option<u32>,
+    /// Added to the service's.
+    pub prepend: u8,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PeerAsn {
+    Is(Asn),
+    /// Any but ours.
+    External,
+    /// Ours.
+    Internal,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Families {
+    pub ipv4: bool,
+    pub ipv6: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LinkBandwidthMode {
+    Transitive,
+    NonTransitive,
+    Off,
+}
+
+/// Both `None`: "self".
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct NextHopPolicy {
+    pub ipv4: Option<Ipv4Addr>,
+    pub ipv6: Option<Ipv6Addr>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Service {
+    pub name: String,
+    /// No host bits; none of them in another service.
+    pub prefixes: Vec<IpNet>,
+    pub enabled: bool,
+    /// Indices into `Config::neighbors`, ascending; all of them where the file names none.
+    pub neighbors: Vec<usize>,
+    /// 0..=100 of the bandwidth; 0 = drained.
+    pub weight: u8,
+    /// The service's own, else the router's.
+    pub bandwidth: Option<Bandwidth>,
+    pub policy: Policy,
+    pub local_preference: u32,
+    pub origin: Origin,
+    pub binding: Binding,
+    pub health: Health,
+    pub checks: Vec<Check>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Binding {
+    /// `None`: "any".
+    pub interface: Option<String>,
+    pub manage: bool,
+    pub listen: Vec<Listen>,
+    pub grace: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Listen {
+    pub protocol: Protocol,
+    pub port: u16,
+    /// `None`: each local address of the prefix.
+    pub address: Option<IpAddr>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum Protocol {
+    Tcp,
+    Udp,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Health {
+    pub quorum: Quorum,
+    pub per_prefix: bool,
+    pub start_hold: Duration,
+    pub when_down: WhenDown,
+    pub disable_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Quorum {
+    All,
+    Any,
+    /// Not more than there are counting checks.
+    AtLeast(NonZeroU8),
+}
+
+/// What a failure of this check (`on-fail`) or of the quorum (`when-down`) does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WhenDown {
+    Withdraw,
+    Deprefer,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Check {
+    pub name: String,
+    pub interval: Duration,
+    /// <= interval
+    pub timeout: Duration,
+    /// Between the first differing result and the verdict it leads to.
+    pub fast_interval: Option<Duration>,
+    /// Percent of the interval, 0..=100.
+    pub jitter: u8,
+    pub rise: NonZeroU8,
+    pub fall: NonZeroU8,
+    pub on_fail: WhenDown,
+    pub target: Target,
+    pub kind: CheckKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// Each address of the service, from that address.
+    Service,
+    Address(IpAddr),
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum CheckKind {
+    Tcp(TcpCheck),
+    Http(Box<HttpCheck>),
+    Exec(ExecCheck),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TcpCheck {
+    pub port: u16,
+    pub send: Option<String>,
+    /// Must occur in what the server sends before the timeout.
+    pub expect: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HttpCheck {
+    pub port: u16,
+    pub path: String,
+    pub method: String,
+    /// In file order.
+    pub headers: Vec<(String, String)>,
+    pub expect_status: Vec<u16>,
+    /// A regular expression that compiles.
+    pub expect_body: Option<String>,
+    /// `None`: http.
+    pub tls: Option<Tls>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tls {
+    /// SNI, certificate name and Host; else the target address.
+    pub server_name: Option<String>,
+    pub ca_file: Option<PathBuf>,
+    pub insecure: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExecCheck {
+    /// One argv, never empty, no shell.
+    pub command: Vec<String>,
+    pub user: Option<String>,
+    pub env: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Metrics {
+    pub max_prefixes: usize,
+}

@@ -1,0 +1,122 @@
+//! What goes into the engine and what comes out of it: all of it plain data.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::facts::{Fact, Watch};
+
+/// One TCP connection of this process, never used twice: what a closed connection still says is known as stale by it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct ConnectionId(pub u64);
+
+/// One run of one check on one address. `run` grows by one each time, so a late result is known as stale.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct ProbeId {
+    /// Index into `Config::services`.
+    pub service: usize,
+    /// Index into `Service::checks`.
+    pub check: usize,
+    /// Where the probe goes, and (target = "service") where it comes from.
+    pub address: IpAddr,
+    pub run: u64,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum Input {
+    Fact(Fact),
+    /// Answer to [`Output::Dial`]; `local` is what getsockname said.
+    Connected { connection: ConnectionId, local: SocketAddr },
+    Received { connection: ConnectionId, bytes: Bytes },
+    /// So many more bytes of what [`Output::Send`] gave are with the kernel.
+    Written { connection: ConnectionId, bytes: usize },
+    /// The connection is gone, or never came to be. The last thing said of it.
+    Closed { connection: ConnectionId, why: Closed },
+    Probed { probe: ProbeId, outcome: Outcome, took: Duration },
+    /// Answer to [`Output::FindSource`]: the address the kernel would send from.
+    Source { to: Ipv4Addr, address: Option<Ipv4Addr> },
+    /// A managed address could not be added or removed; counted, tried again with the next full read.
+    ManageFailed { address: IpAddr, detail: String },
+    /// SIGTERM, SIGINT: withdraw, settle, Cease, exit.
+    Stop,
+    /// The second one: exit now.
+    StopNow,
+    /// Nothing but the time.
+    Tick,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Closed {
+    /// connect(2) failed, in the kernel's words.
+    Refused(String),
+    /// The peer closed its side.
+    ByPeer,
+    /// read(2) or write(2) failed, in the kernel's words.
+    Failed(String),
+    /// We asked for it, and it is done.
+    AsAsked,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    Pass { detail: String },
+    Fail { detail: String },
+    TimedOut { detail: String },
+    /// The source address is not on this host: no packet was sent.
+    NoAddress,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum Output {
+    /// Connect; answered by `Connected` or `Closed`. A connect that hangs is ended by [`Output::Close`].
+    Dial { connection: ConnectionId, to: SocketAddr },
+    /// Answered by `Written`, in one or several parts.
+    Send { connection: ConnectionId, bytes: Bytes },
+    /// Write what was sent before (for a second at most), then close. Answered by `Closed { AsAsked }`.
+    Close { connection: ConnectionId },
+    /// Run a check once; answered by `Probed` no later than its timeout and a little.
+    Probe { probe: ProbeId },
+    /// Ask the kernel; answered by `Fact::Listener`.
+    Ask { watch: Watch },
+    /// The listeners whose closing must be reported at once, whole: replaces the previous set.
+    Watch { watches: Vec<Watch> },
+    /// Which address would be used towards this neighbor? Answered by `Source`.
+    FindSource { to: Ipv4Addr },
+    /// Put a host address on lo, or take it off; the netlink events that follow are the answer.
+    Manage { address: IpAddr, present: bool },
+    /// Something an operator wants to read.
+    Event(Event),
+    /// The first time every neighbor and prefix is known well enough to say READY=1.
+    Ready,
+    Stopping,
+    /// Nothing is left to do: leave with exit code 0.
+    Exit,
+}
+
+/// One transition with its reason: log line now, `/events` later.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Event {
+    pub kind: EventKind,
+    pub service: Option<String>,
+    pub prefix: Option<String>,
+    pub neighbor: Option<String>,
+    pub from: String,
+    pub to: String,
+    /// The same word as in JSON and metrics, or empty.
+    pub reason: String,
+    pub detail: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventKind {
+    Session,
+    Prefix,
+    Check,
+    Service,
+    Config,
+    Netlink,
+    Address,
+}

@@ -1,0 +1,32 @@
+//! anycaster announces a host's anycast prefixes to its top-of-rack routers exactly while the host can serve them.
+//!
+//! ```text
+//!   facts in  ->  one pure decision, with its reason  ->  wanted minus told  ->  bytes out
+//!
+//!   io (netlink, listeners, checks, tcp, files, admin)
+//!     | Input                                   ^ Output
+//!     v                                         |
+//!   engine: facts -> plan::judge -> rib_out (wanted, told) -> bgp::session -> bgp::wire
+//! ```
+//!
+//! Everything but [`io`](crate::io) and the command line is pure: time is an argument ([`Time`]), state is plain data,
+//! and one value, the engine, is driven by `handle(now, input)`, drained by `poll()` and asks to be woken at `deadline()`.
+
+pub use time::Time;
+
+macro_rules! internal_modules {
+    ($($name:ident),* $(,)?) => {
+        $(
+            #[cfg(feature = "internals")]
+            #[allow(missing_docs, reason = "not part of the public API; documented where a reader needs it")]
+            pub mod $name;
+            #[cfg(not(feature = "internals"))]
+            #[allow(dead_code, unreachable_pub, missing_docs, reason = "the embedding API does not reach all of it yet")]
+            mod $name;
+        )*
+    };
+}
+
+mod time;
+
+internal_modules!(bgp, cli, config, engine, facts, io, status);

@@ -1,0 +1,152 @@
+//! What operators see: a pure view of the engine, as the JSON of CONTRACT. The command line reads the same types back.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// `GET /status`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Status {
+    pub version: String,
+    pub uptime_seconds: f64,
+    pub router: Router,
+    pub config: Config,
+    pub neighbors: Vec<Neighbor>,
+    pub services: Vec<Service>,
+    pub guard: serde_json::Map<String, serde_json::Value>,
+    pub pmtud: serde_json::Map<String, serde_json::Value>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Router {
+    pub asn: u32,
+    /// Null until it is known.
+    pub id: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Config {
+    pub path: String,
+    /// Sixteen hexadecimal digits.
+    pub hash: String,
+    /// RFC 3339, UTC
+    pub loaded_at: String,
+    /// "current" (later: "last-good", "provisional")
+    pub state: String,
+}
+
+/// `GET /neighbors` is an array of these.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Neighbor {
+    pub name: String,
+    pub address: IpAddr,
+    pub asn: Option<u32>,
+    pub enabled: bool,
+    /// Idle Connect Active OpenSent OpenConfirm Established
+    pub state: String,
+    pub since: String,
+    /// Of the session; null where it is not Established.
+    pub uptime_seconds: Option<f64>,
+    pub announced: Announced,
+    /// Negotiated, in seconds; null where no session is.
+    pub hold_time: Option<f64>,
+    /// What both sides offered, by name.
+    pub capabilities: Vec<String>,
+    /// null, or "up" "down" "init" "admin-down"
+    pub bfd: Option<String>,
+    pub last_error: Option<String>,
+    pub flaps: u64,
+    /// Prefixes the peer announced to us: counted, never used.
+    pub received: Announced,
+    /// UPDATEs from the peer with an error that RFC 7606 does not let reset the session.
+    pub malformed_updates: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Announced {
+    pub ipv4: u64,
+    pub ipv6: u64,
+}
+
+/// `GET /services` is an array of these.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Service {
+    pub name: String,
+    /// up partial starting down draining drained disabled
+    pub state: String,
+    pub weight: u8,
+    pub prefixes: Vec<Prefix>,
+    pub checks: Vec<Check>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Prefix {
+    pub prefix: String,
+    /// Not announced, and why.
+    pub held: Option<Reason>,
+    /// Announced although something is wrong.
+    pub kept: Option<Reason>,
+    pub neighbors: Vec<PrefixNeighbor>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Reason {
+    pub reason: String,
+    pub detail: String,
+    pub since: String,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct PrefixNeighbor {
+    pub name: String,
+    pub announced: bool,
+    pub since: String,
+    pub held: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Check {
+    pub name: String,
+    pub address: IpAddr,
+    /// unknown up down
+    pub state: String,
+    pub since: String,
+    /// When the last result came; null before the first.
+    pub last: Option<String>,
+    pub detail: String,
+}
+
+/// `GET /routes` is an array of these: what each neighbor was told.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Route {
+    pub prefix: String,
+    pub neighbor: String,
+    pub next_hop: IpAddr,
+    pub as_path: Vec<u32>,
+    pub med: Option<u32>,
+    pub communities: Vec<String>,
+    pub large_communities: Vec<String>,
+    /// Bytes per second, as sent (RFC 10005).
+    pub bandwidth: Option<u64>,
+    pub since: String,
+}
+
+/// `GET /explain/PREFIX`, also `/explain/SERVICE`: then an array of these.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Explanation {
+    pub prefix: String,
+    pub service: String,
+    pub announced: bool,
+    /// In the order the decision takes them; the first that is not ok is the reason.
+    pub steps: Vec<Step>,
+    pub neighbors: Vec<PrefixNeighbor>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Step {
+    /// enabled, drain, address, listener, checks, start-hold
+    pub step: String,
+    pub ok: bool,
+    pub detail: String,
+    pub since: Option<String>,
+}
