@@ -1,3 +1,4 @@
 //! The BGP speaker: pure state machines over [`wire`] messages.
 
+pub mod rib_out;
 pub mod wire;

@@ -180,6 +180,16 @@ pub enum Protocol {
     Udp,
 }
 
+impl Protocol {
+    /// "tcp" or "udp", as in `listen`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
 #[derive(Clone, PartialEq, Debug)]
 pub struct Health {
     pub quorum: Quorum,

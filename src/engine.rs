@@ -1,5 +1,274 @@
 //! The daemon as one value: `handle(now, input)`, then `poll()` until `None`, and be woken at `deadline()`.
+//!
+//! ```text
+//!   Input --> facts, checks, sessions --> dirty prefixes --> plan::judge --> wanted --> rib_out --> Output
+//!             (observe, checks, tell)                        (decide)                   (tell)
+//! ```
+//!
+//! One engine and not a task per neighbor: a host has a handful of routers and tens of services, and in return a test
+//! drives the whole daemon through a day in milliseconds. Everything in here is plain data, because a restart hands it
+//! over. A step is short: judging is proportional to what changed, and telling stops when a neighbor's room is filled
+//! and goes on at the next call.
 
+mod checks;
+mod decide;
+mod observe;
 mod port;
+mod schedule;
+mod stop;
+mod tell;
+mod view;
 
-pub use port::{Closed, ConnectionId, Event, EventKind, Input, Output, Outcome, ProbeId};
+pub use port::{Closed, ConnectionId, Event, EventKind, Input, Outcome, Output, ProbeId};
+pub use view::{Clock, explain, neighbors, routes, services, status};
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
+
+use crate::Time;
+use crate::bgp::rib_out::{PrefixId, RouteId, Routes};
+use crate::config::{Config, Target};
+use crate::facts::{Facts, Watch};
+use crate::plan::{Bound, DisableFile, Judged};
+use crate::status::Histogram;
+use checks::{Instance, InstanceKey};
+use observe::Watched;
+use schedule::{Schedule, Timer};
+use stop::Stop;
+use tell::{Group, Neighbor};
+
+#[derive(Clone, Debug)]
+pub struct Engine {
+    config: Config,
+    started: Time,
+    router_id: RouterId,
+    facts: Facts,
+    /// Every configured prefix; a [`PrefixId`] is its row here and in every other column.
+    prefixes: Vec<IpNet>,
+    rows: Vec<Row>,
+    disable_files: Vec<DisableFile>,
+    watches: BTreeMap<Watch, Watched>,
+    /// The set that `io` was given last.
+    told_watches: Vec<Watch>,
+    checks: BTreeMap<InstanceKey, Instance>,
+    routes: Routes,
+    groups: Vec<Group>,
+    neighbors: Vec<Neighbor>,
+    /// Dialled and not yet reported closed.
+    connections: BTreeSet<ConnectionId>,
+    /// Rows to judge again.
+    dirty: BTreeSet<PrefixId>,
+    schedule: Schedule,
+    stop: Stop,
+    ready: bool,
+    dice: u64,
+    counters: Counters,
+    check_counters: BTreeMap<(usize, usize), CheckCounters>,
+    out: VecDeque<Output>,
+}
+
+/// One configured prefix.
+#[derive(Clone, Debug)]
+struct Row {
+    service: usize,
+    /// More specific prefixes of other services: longest match owns the address.
+    inner: Vec<IpNet>,
+    bound: Bound,
+    watches: Vec<Watch>,
+    checks: Vec<InstanceKey>,
+    judged: Judged,
+    /// Since when the reason has been what it is.
+    since: Time,
+    /// When what is wanted of it changed last.
+    changed: Time,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum RouterId {
+    Known(Ipv4Addr),
+    /// The address towards this neighbor; no session before it is known (RFC 4271 §4.2).
+    Finding { towards: Ipv4Addr, problem: String },
+}
+
+/// What has happened, for metrics; what belongs to one neighbor is with it.
+#[derive(Clone, PartialEq, Debug, Default)]
+struct Counters {
+    manage_failures: u64,
+    withdraw_latency: Histogram,
+    announce_latency: Histogram,
+}
+
+/// One check, all its addresses together.
+#[derive(Clone, PartialEq, Debug, Default)]
+struct CheckCounters {
+    timeouts: u64,
+    durations: Histogram,
+}
+
+impl Engine {
+    /// `seed` feeds jitter and nothing else.
+    pub fn new(now: Time, config: Config, seed: u64) -> Self {
+        let prefixes: Vec<IpNet> = config.services.iter().flat_map(|service| service.prefixes.clone()).collect();
+        let rows = rows(&config, now);
+        let (groups, neighbors) = tell::neighbors(&config, prefixes.len(), seed);
+        let first_ipv4 = config.neighbors.iter().find_map(|neighbor| match neighbor.address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        });
+        let mut engine = Self {
+            started: now,
+            router_id: match (config.router.id, first_ipv4) {
+                (Some(id), _) => RouterId::Known(id),
+                (None, Some(towards)) => RouterId::Finding { towards, problem: "not looked for yet".into() },
+                (None, None) => RouterId::Finding {
+                    towards: Ipv4Addr::UNSPECIFIED,
+                    problem: "router.id is required: no neighbor has an IPv4 address".into(),
+                },
+            },
+            facts: Facts::default(),
+            disable_files: vec![DisableFile::default(); config.services.len()],
+            watches: BTreeMap::new(),
+            told_watches: Vec::new(),
+            checks: BTreeMap::new(),
+            routes: Routes::default(),
+            groups,
+            neighbors,
+            connections: BTreeSet::new(),
+            dirty: (0..rows.len()).filter_map(|row| u32::try_from(row).ok()).map(PrefixId).collect(),
+            schedule: Schedule::default(),
+            stop: Stop::No,
+            ready: false,
+            dice: seed | 1,
+            counters: Counters::default(),
+            check_counters: BTreeMap::new(),
+            out: VecDeque::new(),
+            prefixes,
+            rows,
+            config,
+        };
+        engine.manage_addresses();
+        engine.start_fixed_checks(now);
+        engine.start_sessions(now);
+        engine.settle(now);
+        engine
+    }
+
+    pub fn handle(&mut self, now: Time, input: Input) {
+        match input {
+            Input::Fact(fact) => self.learn(now, fact),
+            Input::Connected { connection, local } => self.session(now, connection, |session| {
+                session.connected(now, connection, local);
+            }),
+            Input::Received { connection, bytes } => self.session(now, connection, |session| {
+                session.received(now, connection, &bytes);
+            }),
+            Input::Written { connection, bytes } => self.session(now, connection, |session| {
+                session.written(now, connection, bytes);
+            }),
+            Input::Closed { connection, why } => {
+                self.session(now, connection, |session| session.closed(now, connection, &why));
+                self.connections.remove(&connection);
+            }
+            Input::Probed { probe, outcome, took } => self.probed(now, probe, outcome, took),
+            Input::Source { to, address } => self.source_found(now, to, address),
+            Input::ManageFailed { address, detail } => self.manage_failed(address, detail),
+            Input::Stop => self.begin_stop(now),
+            Input::StopNow => self.stop_now(),
+            Input::Tick => {}
+        }
+        self.settle(now);
+    }
+
+    /// First in, first out; to be drained after every `handle`.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When `handle(now, Input::Tick)` is due; [`Time::MAX`] where nothing is. It lies in the past while there is work
+    /// left that one call did not finish.
+    pub fn deadline(&self) -> Time {
+        let sessions = self.neighbors.iter().map(Neighbor::deadline).min().unwrap_or(Time::MAX);
+        sessions.min(self.schedule.next()).min(self.stop.deadline())
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Runs everything that is due, then decides and tells.
+    fn settle(&mut self, now: Time) {
+        while let Some(timer) = self.schedule.pop_due(now) {
+            match timer {
+                Timer::Check(key) => self.check_due(now, key),
+                Timer::Ask(watch) => self.ask(now, watch),
+                Timer::Judge(id) => {
+                    self.dirty.insert(id);
+                }
+                Timer::Source => self.find_source(now),
+            }
+        }
+        self.decide(now);
+        self.tell_watches();
+        self.tell(now);
+        self.stop_progress(now);
+    }
+
+    /// xorshift64: jitter needs no more, and a seed replays it.
+    fn roll(&mut self) -> u32 {
+        self.dice ^= self.dice << 13;
+        self.dice ^= self.dice >> 7;
+        self.dice ^= self.dice << 17;
+        u32::try_from(self.dice >> 32).unwrap_or_default()
+    }
+
+    fn ids(&self) -> impl Iterator<Item = PrefixId> + use<> {
+        (0..u32::try_from(self.rows.len()).unwrap_or(u32::MAX)).map(PrefixId)
+    }
+
+    /// The configured addresses that anycaster itself puts on lo.
+    fn managed(&self) -> Vec<IpAddr> {
+        let services = self.config.services.iter().filter(|service| service.enabled && service.binding.manage);
+        services.flat_map(|service| &service.prefixes).map(IpNet::addr).collect()
+    }
+}
+
+fn rows(config: &Config, now: Time) -> Vec<Row> {
+    let all: Vec<(usize, IpNet)> = (config.services.iter().enumerate())
+        .flat_map(|(index, service)| service.prefixes.iter().map(move |prefix| (index, *prefix)))
+        .collect();
+    let wide: Vec<IpNet> =
+        all.iter().map(|(_, net)| *net).filter(|net| net.prefix_len() < net.max_prefix_len()).collect();
+    let holds_others = |outer: &IpNet| wide.contains(outer);
+    let row = |(service, prefix): &(usize, IpNet)| Row {
+        service: *service,
+        inner: if holds_others(prefix) {
+            let inside = |(other, net): &&(usize, IpNet)| other != service && net != prefix && prefix.contains(net);
+            all.iter().filter(inside).map(|(_, net)| *net).collect()
+        } else {
+            vec![]
+        },
+        bound: Bound::Nowhere,
+        watches: vec![],
+        checks: vec![],
+        judged: Judged::default(),
+        since: now,
+        changed: now,
+    };
+    all.iter().map(row).collect()
+}
+
+/// Where a check whose target is one fixed address goes.
+fn fixed_target(config: &Config, service: usize, check: usize) -> Option<IpAddr> {
+    match config.services.get(service)?.checks.get(check)?.target {
+        Target::Service => None,
+        Target::Address(address) => Some(address),
+    }
+}
+
+/// What a group wants of each row.
+type Column = Vec<Option<RouteId>>;
+
+#[cfg(test)]
+mod tests;

@@ -96,7 +96,7 @@ pub enum Output {
 }
 
 /// One transition with its reason: log line now, `/events` later.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Event {
     pub kind: EventKind,
     pub service: Option<String>,
@@ -109,9 +109,10 @@ pub struct Event {
     pub detail: String,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EventKind {
+    #[default]
     Session,
     Prefix,
     Check,

@@ -1,0 +1,155 @@
+//! From facts to what each neighbor should have: judges what is dirty, and nothing else.
+
+use std::net::IpAddr;
+
+use super::checks::InstanceKey;
+use super::schedule::Timer;
+use super::{Engine, Event, EventKind, Row};
+use crate::Time;
+use crate::bgp::rib_out::{PrefixId, RouteId};
+use crate::plan::{self, Held, Judged, Kept, Question, Step};
+
+impl Engine {
+    pub(super) fn decide(&mut self, now: Time) {
+        for id in std::mem::take(&mut self.dirty) {
+            let Some(judged) = self.judge(now, id) else { continue };
+            self.schedule.set(Timer::Judge(id), judged.until);
+            self.take(now, id, judged);
+        }
+    }
+
+    /// Pure: also what a full recompute asks, which must agree with what stands.
+    pub(super) fn judge(&self, now: Time, id: PrefixId) -> Option<Judged> {
+        self.ask_plan(now, id, plan::judge)
+    }
+
+    pub(super) fn steps(&self, now: Time, id: PrefixId) -> Vec<Step> {
+        self.ask_plan(now, id, plan::steps).unwrap_or_default()
+    }
+
+    fn ask_plan<T>(&self, now: Time, id: PrefixId, ask: impl Fn(&Question<'_>) -> T) -> Option<T> {
+        let row = self.rows.get(id.row())?;
+        let service = self.config.services.get(row.service)?;
+        let siblings: Vec<IpAddr>;
+        let addresses = if service.health.per_prefix {
+            row.bound.addresses()
+        } else {
+            siblings = self.addresses_of(row.service);
+            &siblings
+        };
+        Some(ask(&Question {
+            service,
+            prefix: self.prefixes.get(id.row())?,
+            bound: &row.bound,
+            addresses,
+            facts: &self.facts,
+            verdict: &|check, address| self.verdict(InstanceKey { service: row.service, check, address }),
+            disable_file: self.disable_files.get(row.service).copied().unwrap_or_default(),
+            stopping: self.stop.is_stopping(),
+            ready_since: row.judged.ready_since,
+            now,
+        }))
+    }
+
+    fn addresses_of(&self, service: usize) -> Vec<IpAddr> {
+        let rows = self.rows.iter().filter(|row| row.service == service);
+        rows.flat_map(|row| row.bound.addresses()).copied().collect()
+    }
+
+    fn take(&mut self, now: Time, id: PrefixId, judged: Judged) {
+        let Some(row) = self.rows.get_mut(id.row()) else { return };
+        let before = std::mem::replace(&mut row.judged, judged.clone());
+        let service = row.service;
+        if before.result != judged.result {
+            row.since = now;
+            self.report(id, service, &before.result, &judged);
+        }
+        let deprefer = match judged.result {
+            Err(_) => None,
+            Ok(Some(Kept::Deprefer)) => Some(true),
+            Ok(Some(Kept::Grace | Kept::Unknown) | None) => Some(false),
+        };
+        for group in 0..self.groups.len() {
+            let wanted = deprefer.and_then(|deprefer| self.route_for(service, deprefer, group));
+            self.want(now, group, id, wanted);
+        }
+    }
+
+    /// The attribute set that this group's neighbors are told; `None` where the service is not for them.
+    fn route_for(&mut self, service: usize, deprefer: bool, group: usize) -> Option<RouteId> {
+        let group = self.groups.get_mut(group)?;
+        if !group.services.get(service)? {
+            return None;
+        }
+        if let Some(known) = group.told_as.get(&(service, deprefer)) {
+            return Some(*known);
+        }
+        let neighbor = self.config.neighbors.get(*group.members.first()?)?;
+        let route = plan::route(self.config.services.get(service)?, deprefer);
+        let id = self.routes.intern(plan::attributes(&route, &self.config.router, neighbor));
+        group.told_as.insert((service, deprefer), id);
+        Some(id)
+    }
+
+    fn want(&mut self, now: Time, group: usize, id: PrefixId, wanted: Option<RouteId>) {
+        let Some(group) = self.groups.get_mut(group) else { return };
+        let Some(cell) = group.wanted.get_mut(id.row()) else { return };
+        if std::mem::replace(cell, wanted) == wanted {
+            return;
+        }
+        if let Some(row) = self.rows.get_mut(id.row()) {
+            row.changed = now;
+        }
+        for member in &group.members {
+            if let Some(neighbor) = self.neighbors.get_mut(*member) {
+                neighbor.rib_out.touch(id);
+            }
+        }
+    }
+
+    fn report(&mut self, id: PrefixId, service: usize, before: &Result<Option<Kept>, Held>, judged: &Judged) {
+        let event = Event {
+            kind: EventKind::Prefix,
+            service: self.config.services.get(service).map(|service| service.name.clone()),
+            prefix: self.prefixes.get(id.row()).map(ToString::to_string),
+            from: standing(before).into(),
+            to: standing(&judged.result).into(),
+            reason: reason(&judged.result).into(),
+            detail: judged.detail.clone(),
+            ..Event::default()
+        };
+        self.event(event);
+    }
+
+    /// What a judgement of everything from the facts alone would give; the test's oracle.
+    #[cfg(test)]
+    pub(super) fn recompute(&self, now: Time) -> Vec<Result<Option<Kept>, Held>> {
+        self.ids().filter_map(|id| Some(self.judge(now, id)?.result)).collect()
+    }
+}
+
+impl Row {
+    pub(super) const fn held(&self) -> Option<Held> {
+        match self.judged.result {
+            Err(held) => Some(held),
+            Ok(_) => None,
+        }
+    }
+}
+
+const fn standing(result: &Result<Option<Kept>, Held>) -> &'static str {
+    match result {
+        Ok(None) => "announced",
+        Ok(Some(_)) => "kept",
+        Err(_) => "held",
+    }
+}
+
+/// The word for why; empty where all is well.
+pub(super) const fn reason(result: &Result<Option<Kept>, Held>) -> &'static str {
+    match result {
+        Ok(None) => "",
+        Ok(Some(kept)) => kept.name(),
+        Err(held) => held.name(),
+    }
+}

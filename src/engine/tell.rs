@@ -1,0 +1,320 @@
+//! Sessions and what their peers are told.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::{Column, ConnectionId, Engine, Event, EventKind, Output, Row, RouterId};
+use crate::Time;
+use crate::bgp::rib_out::{Batch, Link, NextHops, PrefixId, RibOut, RouteId};
+use crate::bgp::session::{Action, Kind, Negotiated, Received, Session, Settings};
+use crate::bgp::wire::Family;
+use crate::config::{self, Config, Policy};
+use crate::facts::Facts;
+use crate::plan::{is_internal, local_asn};
+
+/// Connections of neighbor n are numbered from n << 32 on: what is said of one finds its session by that.
+const CONNECTIONS_PER_NEIGHBOR: u32 = 32;
+
+/// Neighbors that are told the same: equal policy, equal services. They share the judgement and its column.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    key: GroupKey,
+    /// By service: is it for these neighbors?
+    pub(super) services: Vec<bool>,
+    pub(super) members: Vec<usize>,
+    pub(super) wanted: Column,
+    /// By service and deprefer.
+    pub(super) told_as: BTreeMap<(usize, bool), RouteId>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct GroupKey {
+    local_asn: u32,
+    internal: bool,
+    policy: Policy,
+    link_bandwidth: config::LinkBandwidthMode,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Neighbor {
+    pub(super) session: Session,
+    pub(super) rib_out: RibOut,
+    pub(super) group: usize,
+    pub(super) flaps: u64,
+    pub(super) sent: crate::status::Messages,
+    pub(super) received: crate::status::Messages,
+    pub(super) received_prefixes: crate::status::Announced,
+    pub(super) malformed_updates: u64,
+    /// Of the session that is up.
+    pub(super) negotiated: Option<Negotiated>,
+    up_since: Time,
+    /// Oldest changes inside what was handed to the session, by mark.
+    marks: BTreeMap<u64, Mark>,
+    next_mark: u64,
+    /// The last call stopped for want of time, not of room.
+    unfinished: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    withdraw: Option<Time>,
+    announce: Option<Time>,
+}
+
+impl Neighbor {
+    pub(super) fn deadline(&self) -> Time {
+        if self.unfinished { Time::default() } else { self.session.deadline() }
+    }
+}
+
+/// Groups and neighbors of a configuration, all sessions Idle.
+pub(super) fn neighbors(config: &Config, rows: usize, seed: u64) -> (Vec<Group>, Vec<Neighbor>) {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut neighbors = Vec::new();
+    for (index, neighbor) in config.neighbors.iter().enumerate() {
+        let key = GroupKey {
+            local_asn: local_asn(&config.router, neighbor).get(),
+            internal: is_internal(&config.router, neighbor),
+            policy: neighbor.policy.clone(),
+            link_bandwidth: neighbor.link_bandwidth,
+        };
+        let services: Vec<bool> = config.services.iter().map(|service| service.neighbors.contains(&index)).collect();
+        let group = groups.iter().position(|group| group.key == key && group.services == services);
+        let group = group.unwrap_or_else(|| {
+            groups.push(Group { key, services, members: vec![], wanted: vec![None; rows], told_as: BTreeMap::new() });
+            groups.len() - 1
+        });
+        if let Some(group) = groups.get_mut(group) {
+            group.members.push(index);
+        }
+        neighbors.push(Neighbor {
+            session: Session::new(settings(config, neighbor, index, seed)),
+            rib_out: RibOut::default(),
+            group,
+            flaps: 0,
+            sent: crate::status::Messages::default(),
+            received: crate::status::Messages::default(),
+            received_prefixes: crate::status::Announced::default(),
+            malformed_updates: 0,
+            negotiated: None,
+            up_since: Time::default(),
+            marks: BTreeMap::new(),
+            next_mark: 0,
+            unfinished: false,
+        });
+    }
+    (groups, neighbors)
+}
+
+fn settings(config: &Config, neighbor: &config::Neighbor, index: usize, seed: u64) -> Settings {
+    let number = u64::try_from(index).unwrap_or_default();
+    Settings {
+        name: neighbor.name.clone(),
+        peer_asn: neighbor.asn,
+        local_asn: local_asn(&config.router, neighbor),
+        address: SocketAddr::new(neighbor.address, neighbor.port),
+        families: neighbor.families,
+        hold_time: neighbor.hold_time,
+        min_hold_time: neighbor.min_hold_time,
+        connect_retry: neighbor.connect_retry,
+        idle_hold: neighbor.idle_hold,
+        idle_hold_max: neighbor.idle_hold_max,
+        send_hold_time: neighbor.send_hold_time,
+        extended_next_hop: neighbor.address.is_ipv6() && neighbor.families.ipv4,
+        connections: number << CONNECTIONS_PER_NEIGHBOR,
+        seed: seed.wrapping_add(number.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
+    }
+}
+
+impl Engine {
+    pub(super) fn start_sessions(&mut self, now: Time) {
+        let RouterId::Known(id) = self.router_id else { return };
+        for index in 0..self.neighbors.len() {
+            if self.config.neighbors.get(index).is_some_and(|neighbor| neighbor.enabled) && !self.stop.is_stopping() {
+                if let Some(neighbor) = self.neighbors.get_mut(index) {
+                    neighbor.session.start(now, id);
+                }
+                self.drain_session(now, index);
+            }
+        }
+    }
+
+    /// Hands what a connection says to the session it belongs to; the session knows a stale one by its number.
+    pub(super) fn session(&mut self, now: Time, connection: ConnectionId, act: impl FnOnce(&mut Session)) {
+        let Ok(index) = usize::try_from(connection.0 >> CONNECTIONS_PER_NEIGHBOR) else { return };
+        if let Some(neighbor) = self.neighbors.get_mut(index) {
+            act(&mut neighbor.session);
+            self.drain_session(now, index);
+        }
+    }
+
+    /// Sessions whose time has come, then every neighbor with something to hear.
+    pub(super) fn tell(&mut self, now: Time) {
+        for index in 0..self.neighbors.len() {
+            let Some(neighbor) = self.neighbors.get_mut(index) else { continue };
+            if neighbor.session.deadline() <= now {
+                neighbor.session.tick(now);
+                self.drain_session(now, index);
+            }
+            self.reconcile(now, index);
+        }
+    }
+
+    fn reconcile(&mut self, now: Time, index: usize) {
+        let Some(neighbor) = self.neighbors.get_mut(index) else { return };
+        let Some(group) = self.groups.get(neighbor.group) else { return };
+        let room = neighbor.session.room();
+        let batch = neighbor.rib_out.reconcile(now, &group.wanted, &self.prefixes, &self.routes, room);
+        neighbor.unfinished = neighbor.rib_out.pending() && neighbor.session.room() > batch.bytes.len();
+        if !batch.bytes.is_empty() {
+            let mark = neighbor.mark(&batch, &self.rows);
+            neighbor.session.send(batch.bytes.freeze(), mark);
+            self.drain_session(now, index);
+        }
+    }
+
+    pub(super) fn drain_session(&mut self, now: Time, index: usize) {
+        while let Some(action) = self.neighbors.get_mut(index).and_then(|neighbor| neighbor.session.poll()) {
+            self.act(now, index, action);
+        }
+    }
+
+    fn act(&mut self, now: Time, index: usize, action: Action) {
+        let Some(neighbor) = self.neighbors.get_mut(index) else { return };
+        match action {
+            Action::Dial { connection, to } => {
+                self.connections.insert(connection);
+                self.out.push_back(Output::Dial { connection, to });
+            }
+            Action::Send { connection, bytes } => self.out.push_back(Output::Send { connection, bytes }),
+            Action::Close { connection } => self.out.push_back(Output::Close { connection }),
+            Action::Up(negotiated) => {
+                neighbor.up_since = now;
+                self.session_up(index, &negotiated);
+            }
+            Action::Down { why } => {
+                neighbor.flaps += 1;
+                neighbor.negotiated = None;
+                neighbor.rib_out.down();
+                neighbor.marks.clear();
+                self.session_event(index, "up", "down", why);
+            }
+            Action::Failed { why } => self.session_event(index, "down", "down", why),
+            Action::Refresh { family } => neighbor.rib_out.refresh(family, &self.prefixes),
+            Action::Flushed { mark } => {
+                if let Some(Mark { withdraw, announce }) = neighbor.marks.remove(&mark) {
+                    withdraw.into_iter().for_each(|since| self.counters.withdraw_latency.observe(now.since(since)));
+                    announce.into_iter().for_each(|since| self.counters.announce_latency.observe(now.since(since)));
+                }
+            }
+            Action::Received(received) => neighbor.count_received(&received),
+            Action::Sent { kind, messages } => count(&mut neighbor.sent, kind, messages),
+        }
+    }
+
+    fn session_up(&mut self, index: usize, negotiated: &Negotiated) {
+        let Some(settings) = self.config.neighbors.get(index) else { return };
+        let next_hops = next_hops(settings, negotiated, &self.facts, &self.prefixes);
+        let link = Link {
+            codec: negotiated.codec,
+            ipv4: negotiated.ipv4,
+            ipv6: negotiated.ipv6,
+            enhanced_route_refresh: negotiated.enhanced_route_refresh,
+            next_hops,
+        };
+        let Some(neighbor) = self.neighbors.get_mut(index) else { return };
+        neighbor.rib_out.up(link);
+        neighbor.negotiated = Some(*negotiated);
+        let hold = negotiated.hold_time.map_or_else(|| "none".into(), |hold| format!("{} s", hold.as_secs()));
+        self.session_event(index, "down", "up", format!("AS {}, hold time {hold}", negotiated.peer_asn));
+    }
+
+    fn session_event(&mut self, index: usize, from: &str, to: &str, detail: String) {
+        let event = Event {
+            kind: EventKind::Session,
+            neighbor: self.config.neighbors.get(index).map(|neighbor| neighbor.name.clone()),
+            from: from.into(),
+            to: to.into(),
+            detail,
+            ..Event::default()
+        };
+        self.event(event);
+    }
+
+    /// The host's addresses changed, and with them perhaps the next hop of a family.
+    pub(super) fn refresh_next_hops(&mut self) {
+        for (neighbor, settings) in self.neighbors.iter_mut().zip(&self.config.neighbors) {
+            if let Some(negotiated) = &neighbor.negotiated {
+                let next_hops = next_hops(settings, negotiated, &self.facts, &self.prefixes);
+                neighbor.rib_out.set_next_hops(next_hops, &self.prefixes);
+            }
+        }
+    }
+}
+
+impl Neighbor {
+    /// Remembers since when the changes of a batch have waited. Not those from before the session: they waited for it,
+    /// not for us.
+    fn mark(&mut self, batch: &Batch, rows: &[Row]) -> u64 {
+        let oldest = |ids: &[PrefixId]| {
+            let changed = ids.iter().filter_map(|id| rows.get(id.row())).map(|row| row.changed);
+            changed.filter(|changed| *changed > self.up_since).min()
+        };
+        let mark = Mark { withdraw: oldest(&batch.withdrawn), announce: oldest(&batch.announced) };
+        self.next_mark += 1;
+        if mark.withdraw.or(mark.announce).is_some() {
+            self.marks.insert(self.next_mark, mark);
+        }
+        self.next_mark
+    }
+
+    fn count_received(&mut self, received: &Received) {
+        count(&mut self.received, received.kind(), 1);
+        match received {
+            Received::Update { announced, malformed, .. } => {
+                self.received_prefixes.ipv4 += announced.ipv4;
+                self.received_prefixes.ipv6 += announced.ipv6;
+                self.malformed_updates += u64::from(!malformed.is_empty());
+            }
+            Received::Open | Received::Notification(_) | Received::Keepalive | Received::RouteRefresh => {}
+        }
+    }
+}
+
+const fn count(messages: &mut crate::status::Messages, kind: Kind, by: u64) {
+    let counter = match kind {
+        Kind::Open => &mut messages.open,
+        Kind::Update => &mut messages.update,
+        Kind::Notification => &mut messages.notification,
+        Kind::Keepalive => &mut messages.keepalive,
+        Kind::RouteRefresh => &mut messages.route_refresh,
+    };
+    *counter = counter.saturating_add(by);
+}
+
+/// CONTRACT, `families`: the session's own address for its own family; for the other one, what the session's interface
+/// has, or IPv6 for both where RFC 8950 was agreed on.
+fn next_hops(neighbor: &config::Neighbor, session: &Negotiated, facts: &Facts, services: &[IpNet]) -> NextHops {
+    let local = session.local.ip();
+    let beside = |ipv4: bool| beside(local, ipv4, facts, services);
+    let own = |family_is_ipv4: bool| (local.is_ipv4() == family_is_ipv4).then_some(local);
+    let extended = (session.codec.extended_next_hop && local.is_ipv6()).then_some(local);
+    NextHops {
+        ipv4: neighbor.next_hop.ipv4.map(IpAddr::V4).or(own(true)).or(extended).or_else(|| beside(true)),
+        ipv6: neighbor.next_hop.ipv6.map(IpAddr::V6).or(own(false)).or_else(|| beside(false)),
+    }
+}
+
+/// The lowest address of the other family on the interface that has `local`: never a service's own, which every host has.
+fn beside(local: IpAddr, ipv4: bool, facts: &Facts, services: &[IpNet]) -> Option<IpAddr> {
+    let interface = facts.addresses_in(&IpNet::from(local)).next()?.interface;
+    let on_interface = facts.addresses().filter(|address| address.interface == interface);
+    let usable = |address: &IpAddr| match address {
+        IpAddr::V4(v4) => ipv4 && !v4.is_loopback() && !v4.is_link_local(),
+        IpAddr::V6(v6) => !ipv4 && !v6.is_loopback() && !v6.is_unicast_link_local(),
+    };
+    let not_a_service = |address: &IpAddr| !services.iter().any(|net| net.contains(address));
+    on_interface.map(|address| address.address).filter(usable).find(not_a_service)
+}
