@@ -20,7 +20,7 @@ mod tell;
 mod view;
 
 pub use port::{Closed, ConnectionId, Event, EventKind, Input, Outcome, Output, ProbeId};
-pub use view::{Clock, explain, neighbors, routes, services, status};
+pub use view::{Clock, Explained};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
