@@ -1,8 +1,16 @@
 //! What operators see: a pure view of the engine, as the JSON of CONTRACT. The command line reads the same types back.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+
+pub use histogram::Histogram;
+
+pub mod histogram;
+pub mod metrics;
+pub mod nearest;
+pub mod rfc3339;
 
 /// `GET /status`
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -149,4 +157,80 @@ pub struct Step {
     pub ok: bool,
     pub detail: String,
     pub since: Option<String>,
+}
+
+/// `GET /readyz`: 200 where `ready`, else 503 with the same object.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Readiness {
+    pub ready: bool,
+    /// As in [`Config::state`].
+    pub config: String,
+    /// Enabled neighbors whose session is not Established.
+    pub down: Vec<Down>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Down {
+    pub name: String,
+    pub state: String,
+    pub last_error: Option<String>,
+}
+
+impl Readiness {
+    pub fn new(config: &Config, neighbors: &[Neighbor]) -> Self {
+        let down: Vec<Down> = neighbors
+            .iter()
+            .filter(|neighbor| neighbor.enabled && neighbor.state != "Established")
+            .map(|neighbor| Down {
+                name: neighbor.name.clone(),
+                state: neighbor.state.clone(),
+                last_error: neighbor.last_error.clone(),
+            })
+            .collect();
+        let ready = config.state == "current" && down.is_empty();
+        Self { ready, config: config.state.clone(), down }
+    }
+}
+
+/// What only grows: beside [`Status`], the other half of `/metrics`.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Counters {
+    /// Seconds since 1970 when this process started.
+    pub started_at: f64,
+    /// In the order of the configuration.
+    pub neighbors: Vec<NeighborCounters>,
+    /// In the order of the configuration.
+    pub checks: Vec<CheckCounters>,
+    /// From the event that made a route wanted to its bytes being with the kernel.
+    pub announce_latency: Histogram,
+    pub withdraw_latency: Histogram,
+    /// By where: "connect", "tcp", "netlink" ...
+    pub send_errors: BTreeMap<String, u64>,
+    pub netlink_resyncs: u64,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct NeighborCounters {
+    pub name: String,
+    pub sent: Messages,
+    pub received: Messages,
+}
+
+/// BGP messages by type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Messages {
+    pub open: u64,
+    pub update: u64,
+    pub notification: u64,
+    pub keepalive: u64,
+    pub route_refresh: u64,
+}
+
+/// One check of one service, all its addresses together.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct CheckCounters {
+    pub service: String,
+    pub check: String,
+    pub timeouts: u64,
+    pub durations: Histogram,
 }

@@ -1,0 +1,80 @@
+//! A question to the running daemon, and its answer on the screen.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::paint::Paint;
+use crate::io::{client, terminal};
+
+pub(super) struct Daemon {
+    pub(super) socket: PathBuf,
+    pub(super) json: bool,
+}
+
+/// What a rendering depends on besides its value.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Screen {
+    /// Wall time since 1970.
+    pub(super) now: Duration,
+    pub(super) paint: Paint,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    error: String,
+}
+
+impl Daemon {
+    pub(super) fn show<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        render: impl Fn(&T, Screen) -> String,
+        exit_code: impl Fn(&T) -> u8,
+    ) -> u8 {
+        let answer = match client::get(&self.socket, path) {
+            Ok(answer) => answer,
+            Err(error) => return fail(&error.to_string()),
+        };
+        if answer.status != 200 {
+            return match serde_json::from_slice::<Refusal>(&answer.body) {
+                Ok(refusal) => fail(&refusal.error),
+                Err(_) => fail(&format!("the daemon answers {} to {path}", answer.status)),
+            };
+        }
+        let value = match serde_json::from_slice(&answer.body) {
+            Ok(value) => value,
+            Err(error) => {
+                return fail(&format!("the daemon's answer is not understood ({error}): is it another version?"));
+            }
+        };
+        if self.json {
+            terminal::print(&answer.body);
+        } else {
+            let screen = Screen { now: terminal::now(), paint: Paint::new(terminal::colour()) };
+            terminal::print(render(&value, screen).as_bytes());
+        }
+        exit_code(&value)
+    }
+}
+
+fn fail(text: &str) -> u8 {
+    // The daemon's words may quote a peer.
+    terminal::complain(&super::paint::printable(text));
+    2
+}
+
+/// Percent-encoding for a path (RFC 3986 §3.3), '/' left as it is.
+pub(super) fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/:".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}

@@ -1,0 +1,34 @@
+//! What the command line writes to, and the two things it must know about it.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+/// Colour on standard output: only a terminal gets it, and <https://no-color.org> is obeyed (set and not empty).
+pub fn colour() -> bool {
+    allowed() && std::io::stdout().is_terminal()
+}
+
+/// The same for standard error, where diagnostics and logs go.
+pub fn error_colour() -> bool {
+    allowed() && std::io::stderr().is_terminal()
+}
+
+fn allowed() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Wall time, since 1970.
+pub fn now() -> Duration {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
+}
+
+/// To standard output. A reader that went away (`| head`) has what it wanted: not an error.
+pub fn print(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(bytes).and_then(|()| out.flush());
+}
+
+/// One sentence to standard error.
+pub fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}

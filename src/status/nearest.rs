@@ -1,0 +1,75 @@
+//! The known names closest to one that is not known.
+
+use ipnet::IpNet;
+
+/// More would be a list, not a hint.
+const SHOWN: usize = 3;
+
+/// The best of `known` for `asked`, nearest first: for a prefix those that contain it or lie in it, then by spelling.
+pub fn nearest(asked: &str, known: &[String]) -> Vec<String> {
+    let mut ranked: Vec<(bool, usize, &String)> = known
+        .iter()
+        .map(|name| (!overlap(asked, name), distance(asked, name), name))
+        // Names that share less than half of their letters are no help.
+        .filter(|(apart, distance, name)| {
+            !apart || distance * 2 <= asked.chars().count().max(name.chars().count())
+        })
+        .collect();
+    ranked.sort();
+    ranked.dedup();
+    ranked.into_iter().take(SHOWN).map(|(.., name)| name.clone()).collect()
+}
+
+fn overlap(one: &str, other: &str) -> bool {
+    let (Ok(one), Ok(other)) = (one.parse::<IpNet>(), other.parse::<IpNet>()) else { return false };
+    one.contains(&other) || other.contains(&one)
+}
+
+/// Letters to insert, remove or replace (Levenshtein).
+fn distance(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (i, letter) in from.chars().enumerate() {
+        let mut left = i + 1;
+        let mut next = vec![left];
+        for (other, above) in to.iter().zip(row.windows(2)) {
+            let [diagonal, above] = above else { continue };
+            left = (left + 1).min(above + 1).min(diagonal + usize::from(*other != letter));
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances() {
+        for (from, to, expected) in
+            [("", "", 0), ("dns", "", 3), ("", "dns", 3), ("dns", "dsn", 2), ("kitten", "sitting", 3)]
+        {
+            assert_eq!(distance(from, to), expected, "{from} {to}");
+        }
+    }
+
+    #[test]
+    fn hints() {
+        let known: Vec<String> =
+            ["dns", "dns-internal", "web", "192.0.2.0/24", "192.0.2.53/32", "2001:db8::53/128"]
+                .map(String::from)
+                .into();
+        for (asked, expected) in [
+            ("dnss", &["dns"][..]),
+            ("wbe", &["web"]),
+            ("mail", &[]),
+            ("192.0.2.80/32", &["192.0.2.0/24", "192.0.2.53/32"]),
+            ("192.0.2.54/32", &["192.0.2.0/24", "192.0.2.53/32"]),
+            ("2001:db8::54/128", &["2001:db8::53/128"]),
+        ] {
+            assert_eq!(nearest(asked, &known), expected, "{asked}");
+        }
+    }
+}
