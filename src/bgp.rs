@@ -1,4 +1,5 @@
 //! The BGP speaker: pure state machines over [`wire`] messages.
 
 pub mod rib_out;
+pub mod session;
 pub mod wire;

@@ -78,7 +78,7 @@ impl Engine {
     /// The attribute set that this group's neighbors are told; `None` where the service is not for them.
     fn route_for(&mut self, service: usize, deprefer: bool, group: usize) -> Option<RouteId> {
         let group = self.groups.get_mut(group)?;
-        if !group.services.get(service)? {
+        if !*group.services.get(service)? {
             return None;
         }
         if let Some(known) = group.told_as.get(&(service, deprefer)) {

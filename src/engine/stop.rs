@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{ConnectionId, Engine, Output};
+use super::{Engine, Output};
 use crate::Time;
 use crate::bgp::rib_out::PrefixId;
 use crate::bgp::session::WINDOW;

@@ -9,7 +9,6 @@ use super::{Column, ConnectionId, Engine, Event, EventKind, Output, Row, RouterI
 use crate::Time;
 use crate::bgp::rib_out::{Batch, Link, NextHops, PrefixId, RibOut, RouteId};
 use crate::bgp::session::{Action, Kind, Negotiated, Received, Session, Settings};
-use crate::bgp::wire::Family;
 use crate::config::{self, Config, Policy};
 use crate::facts::Facts;
 use crate::plan::{is_internal, local_asn};
@@ -170,7 +169,7 @@ impl Engine {
         neighbor.unfinished = neighbor.rib_out.pending() && neighbor.session.room() > batch.bytes.len();
         if !batch.bytes.is_empty() {
             let mark = neighbor.mark(&batch, &self.rows);
-            neighbor.session.send(batch.bytes.freeze(), mark);
+            neighbor.session.send(now, batch.bytes.freeze(), mark);
             self.drain_session(now, index);
         }
     }
