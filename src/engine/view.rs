@@ -111,6 +111,16 @@ impl Engine {
             .collect()
     }
 
+    /// What a program that runs for this service is told: its state, the first reason it is not fully announced, and
+    /// its prefixes, separated by spaces.
+    pub fn words(&self, service: usize) -> (String, String, String) {
+        let state = self.service_state(service).to_owned();
+        let reasons = self.rows_of(service).map(|(_, row)| reason(&row.judged.result));
+        let reason = reasons.into_iter().find(|reason| !reason.is_empty()).unwrap_or_default().to_owned();
+        let prefixes = self.config.services.get(service).map(|service| service.prefixes.as_slice()).unwrap_or_default();
+        (state, reason, prefixes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+    }
+
     fn rows_of(&self, service: usize) -> impl Iterator<Item = (PrefixId, &Row)> {
         self.ids().zip(&self.rows).filter(move |(_, row)| row.service == service)
     }
