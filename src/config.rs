@@ -108,7 +108,7 @@ pub struct Policy {
     pub prepend: u8,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum PeerAsn {
     Is(Asn),
     /// Any but ours.
@@ -117,7 +117,7 @@ pub enum PeerAsn {
     Internal,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Families {
     pub ipv4: bool,
     pub ipv6: bool,
