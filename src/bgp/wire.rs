@@ -8,6 +8,27 @@ use bytes::Bytes;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use community::CommunityError;
+pub use decode::decode;
+pub use encode::{keepalive, notification, open, route_refresh};
+pub use frame::frame;
+pub use notification::code;
+pub use pack::{MAX_AS_PATH, MAX_COMMUNITIES, MAX_LARGE_COMMUNITIES, announce, end_of_rib, withdraw};
+use reader::Reader;
+
+mod attributes;
+mod community;
+mod decode;
+mod encode;
+mod frame;
+mod nlri;
+mod notification;
+mod open;
+mod pack;
+mod reader;
+mod update;
+mod writer;
+
 /// An AS number that may stand on the wire: never 0 (RFC 7607).
 pub type Asn = NonZeroU32;
 
@@ -43,6 +64,23 @@ impl Family {
         match self {
             Self::Ipv4 => "ipv4",
             Self::Ipv6 => "ipv6",
+        }
+    }
+
+    /// AFI and SAFI (RFC 4760 §6).
+    pub const fn numbers(self) -> (u16, u8) {
+        match self {
+            Self::Ipv4 => (1, 1),
+            Self::Ipv6 => (2, 1),
+        }
+    }
+
+    /// `None`: one we do not speak.
+    pub const fn from_numbers(afi: u16, safi: u8) -> Option<Self> {
+        match (afi, safi) {
+            (1, 1) => Some(Self::Ipv4),
+            (2, 1) => Some(Self::Ipv6),
+            _ => None,
         }
     }
 }
