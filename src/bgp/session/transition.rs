@@ -1,0 +1,446 @@
+//! What each event does in each state (RFC 4271 §8.2.2, RFC 6608), and what is said about it.
+
+use std::mem;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ipnet::IpNet;
+
+use super::link::Link;
+use super::open::{self, Agreed};
+use super::pause::Pause;
+use super::{
+    Action, CONNECT_TIMEOUT, Count, Kind, LARGE_HOLD, Liveness, Received, Session, State,
+};
+use crate::Time;
+use crate::bgp::wire::{self, Codec, Family, Frame, Message, Notification, RouteRefresh, Update};
+use crate::engine::{Closed, ConnectionId};
+
+/// How a connection ends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct End {
+    pub(super) farewell: Farewell,
+    pub(super) pause: Pause,
+    /// For the operator: who did what.
+    pub(super) why: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Farewell {
+    Say(Notification),
+    /// Close without a word.
+    Silent,
+    /// The connection is gone already.
+    Gone,
+}
+
+impl End {
+    pub(super) fn ours(notification: Notification, why: String) -> Self {
+        Self { pause: Pause::sent(&notification), farewell: Farewell::Say(notification), why }
+    }
+}
+
+/// Before the OPENs: as little as every BGP speaker knows.
+const PLAIN: Codec = Codec {
+    four_octet_asn: false,
+    extended_message: false,
+    extended_next_hop: false,
+    internal: false,
+};
+
+impl Session {
+    pub(super) fn dial(&mut self, now: Time, id: Ipv4Addr) {
+        let connection = ConnectionId(self.next_connection);
+        self.next_connection = self.next_connection.wrapping_add(1);
+        self.actions.push_back(Action::Dial { connection, to: self.settings.address });
+        self.enter(now, State::Connect { id, connection, give_up_at: now + CONNECT_TIMEOUT });
+    }
+
+    /// A connection that is there, whoever opened it, gets our OPEN.
+    pub(super) fn greet(&mut self, now: Time, link: Link) {
+        let (connection, id) = (link.connection, link.id);
+        self.enter(now, State::OpenSent { link, give_up_at: now + LARGE_HOLD });
+        self.say(now, connection, Kind::Open, wire::open(&open::ours(&self.settings, id)));
+    }
+
+    pub(super) fn due(&mut self, now: Time) {
+        match &self.state {
+            State::Stopped => {}
+            &State::Idle { id, retry_at } | &State::Active { id, retry_at } => {
+                if retry_at <= now {
+                    self.dial(now, id);
+                }
+            }
+            State::Connect { give_up_at, .. } => {
+                if *give_up_at <= now {
+                    let seconds = CONNECT_TIMEOUT.as_secs();
+                    let why = format!("no answer from {} within {seconds} s", self.settings.address);
+                    self.leave(now, End { farewell: Farewell::Silent, pause: Pause::Retry, why });
+                }
+            }
+            State::OpenSent { give_up_at, .. } => {
+                if *give_up_at <= now {
+                    self.silent(now, LARGE_HOLD);
+                }
+            }
+            State::OpenConfirm { link, liveness, confirm_by, .. } => {
+                if *confirm_by <= now {
+                    let hold = liveness.map_or(LARGE_HOLD, |liveness| liveness.hold);
+                    self.silent(now, hold);
+                } else {
+                    let connection = link.connection;
+                    self.keepalive_if_due(now, connection, *liveness);
+                }
+            }
+            State::Established { link, agreed, liveness, .. } => {
+                let (connection, patience) = (link.connection, self.patience(agreed));
+                if let Some(liveness) = liveness.filter(|liveness| liveness.expires_at <= now) {
+                    self.silent(now, liveness.hold);
+                } else if link.outbox.stalled_at(patience) <= now {
+                    self.deaf(now, patience);
+                } else {
+                    self.keepalive_if_due(now, connection, *liveness);
+                }
+            }
+        }
+    }
+
+    fn silent(&mut self, now: Time, hold: Duration) {
+        let why = format!("hold timer expired: nothing heard for {} s", hold.as_secs());
+        self.leave(now, End::ours(Notification::hold_timer_expired(), why));
+    }
+
+    /// RFC 9687 §3: the NOTIFICATION waits behind what the peer does not take, so it may never arrive; closing does
+    /// not wait for it.
+    fn deaf(&mut self, now: Time, patience: Duration) {
+        let name = &self.settings.name;
+        let why = format!("send hold timer expired: {name} took nothing for {patience:?}");
+        self.leave(now, End::ours(Notification::send_hold_timer_expired(), why));
+    }
+
+    fn keepalive_if_due(&mut self, now: Time, connection: ConnectionId, liveness: Option<Liveness>) {
+        if liveness.is_some_and(|liveness| liveness.keepalive_at <= now) {
+            self.keepalive(now, connection);
+        }
+    }
+
+    fn keepalive(&mut self, now: Time, connection: ConnectionId) {
+        let mut full = false;
+        if let State::OpenConfirm { link, liveness: Some(liveness), .. }
+        | State::Established { link, liveness: Some(liveness), .. } = &mut self.state
+        {
+            liveness.spoke(now, &mut self.jitter);
+            full = link.outbox.room() == 0;
+        }
+        // What waits in a full window tells the peer as much as a KEEPALIVE behind it would, and stays bounded.
+        if !full {
+            self.say(now, connection, Kind::Keepalive, wire::keepalive());
+        }
+    }
+
+    pub(super) fn patience(&self, agreed: &Agreed) -> Duration {
+        // RFC 9687 §3: at least eight minutes, and twice the hold time where that is more.
+        self.settings.send_hold_time.unwrap_or_else(|| {
+            let hold = agreed.negotiated.hold_time.unwrap_or_default();
+            Duration::from_secs(480).max(hold * 2)
+        })
+    }
+
+    /// One whole message; `Err` ends the connection.
+    pub(super) fn message(&mut self, now: Time, frame: &Frame) -> Result<(), End> {
+        let kind = Kind::of(frame.kind);
+        // Who is not awaited is not read either: RFC 6608 wants the type, whatever the body says.
+        if let Some(kind) = kind
+            && let Some((subcode, state)) = self.unexpected(kind)
+        {
+            let why = format!(
+                "{} sent {} in {state}, where RFC 4271 has no place for it",
+                self.settings.name,
+                spoken(kind)
+            );
+            return Err(End::ours(Notification::fsm_error(subcode, kind.code()), why));
+        }
+        match wire::decode(frame, &self.codec()) {
+            Ok(Message::Open(open)) => self.opened(now, &open),
+            Ok(Message::Keepalive) => {
+                self.actions.push_back(Action::Received(Received::Keepalive));
+                self.confirmed(now);
+                Ok(())
+            }
+            Ok(Message::Update(update)) => {
+                self.updated(now, update);
+                Ok(())
+            }
+            Ok(Message::RouteRefresh(refresh)) => {
+                self.refreshed(refresh);
+                Ok(())
+            }
+            Ok(Message::Notification(notification)) => Err(self.refused(notification)),
+            // RFC 4271 §6.4: an error in a NOTIFICATION is never answered.
+            Err(_) if kind == Some(Kind::Notification) => Err(End {
+                farewell: Farewell::Silent,
+                pause: Pause::Hold,
+                why: format!("{} sent a NOTIFICATION that cannot be read", self.settings.name),
+            }),
+            Err(notification) => Err(self.malformed(notification)),
+        }
+    }
+
+    /// RFC 6608: the subcode and the state's name, where this message has no place in it.
+    fn unexpected(&self, kind: Kind) -> Option<(u8, &'static str)> {
+        let (subcode, expected) = match (&self.state, kind) {
+            (_, Kind::Notification) => (0, true),
+            (State::OpenSent { .. }, kind) => (1, kind == Kind::Open),
+            (State::OpenConfirm { .. }, kind) => (2, kind == Kind::Keepalive),
+            (State::Established { .. }, kind) => (3, kind != Kind::Open),
+            (
+                State::Stopped
+                | State::Idle { .. }
+                | State::Active { .. }
+                | State::Connect { .. },
+                _,
+            ) => (0, true),
+        };
+        (!expected).then(|| (subcode, self.state.name()))
+    }
+
+    fn opened(&mut self, now: Time, open: &wire::Open) -> Result<(), End> {
+        self.actions.push_back(Action::Received(Received::Open));
+        let State::OpenSent { link, .. } = &self.state else { return Ok(()) };
+        let agreed = open::judge(&self.settings, link.id, link.local, open)?;
+        let hold = agreed.negotiated.hold_time;
+        let liveness = hold.map(|hold| Liveness::new(now, hold, &mut self.jitter));
+        // Without a hold time RFC 4271 would wait for ever for a KEEPALIVE that has to come all the same.
+        let confirm_by = liveness.map_or(now + LARGE_HOLD, |liveness| liveness.expires_at);
+        if let State::OpenSent { link, .. } = self.take() {
+            let connection = link.connection;
+            self.enter(now, State::OpenConfirm { link, agreed, liveness, confirm_by });
+            self.say(now, connection, Kind::Keepalive, wire::keepalive());
+        }
+        Ok(())
+    }
+
+    fn confirmed(&mut self, now: Time) {
+        if let State::Established { liveness: Some(liveness), .. } = &mut self.state {
+            liveness.heard(now);
+        }
+        if !matches!(self.state, State::OpenConfirm { .. }) {
+            return;
+        }
+        if let State::OpenConfirm { link, agreed, mut liveness, .. } = self.take() {
+            if let Some(liveness) = &mut liveness {
+                liveness.heard(now);
+            }
+            self.actions.push_back(Action::Up(agreed.negotiated));
+            self.enter(now, State::Established { link, agreed, liveness, since: now });
+        }
+    }
+
+    fn updated(&mut self, now: Time, update: Update) {
+        if let State::Established { liveness: Some(liveness), .. } = &mut self.state {
+            liveness.heard(now);
+        }
+        self.actions.push_back(Action::Received(Received::Update {
+            announced: count(&update.announced),
+            withdrawn: count(&update.withdrawn),
+            malformed: update.malformed,
+        }));
+    }
+
+    fn refreshed(&mut self, refresh: RouteRefresh) {
+        self.actions.push_back(Action::Received(Received::RouteRefresh));
+        // RFC 7313 §5: begin and end of the peer's own routes mean nothing to who keeps none; other subtypes and
+        // families that were not agreed on (RFC 2918 §4) are ignored.
+        if let (RouteRefresh { family: Some(family), subtype: 0 }, State::Established { agreed, .. }) =
+            (refresh, &self.state)
+            && agreed.negotiated.speaks(family)
+        {
+            self.actions.push_back(Action::Refresh { family });
+        }
+    }
+
+    fn refused(&mut self, notification: Notification) -> End {
+        let verb = match self.state {
+            State::Established { .. } => "ended the session",
+            State::Stopped
+            | State::Idle { .. }
+            | State::Active { .. }
+            | State::Connect { .. }
+            | State::OpenSent { .. }
+            | State::OpenConfirm { .. } => "refused",
+        };
+        let why = format!("{} {verb}: {notification}", self.settings.name);
+        let pause = Pause::received(&notification);
+        self.actions.push_back(Action::Received(Received::Notification(notification)));
+        End { farewell: Farewell::Silent, pause, why }
+    }
+
+    pub(super) fn malformed(&self, notification: Notification) -> End {
+        let why = format!("{} broke the protocol: {notification}", self.settings.name);
+        End::ours(notification, why)
+    }
+
+    pub(super) fn explain(&self, closed: &Closed) -> String {
+        let (name, address) = (&self.settings.name, self.settings.address);
+        match closed {
+            Closed::Refused(detail) if detail.to_ascii_lowercase().contains("refused") => {
+                format!("connection refused by {address}")
+            }
+            Closed::Refused(detail) => format!("cannot connect to {address}: {}", plain(detail)),
+            Closed::Failed(detail) => {
+                format!("connection to {address} failed: {}", plain(detail))
+            }
+            Closed::AsAsked => format!("connection to {address} closed"),
+            Closed::ByPeer => match &self.state {
+                State::Established { .. } => {
+                    format!("{name} closed the session without a NOTIFICATION")
+                }
+                State::OpenConfirm { .. } => {
+                    format!("{name} closed the connection after its OPEN without a NOTIFICATION")
+                }
+                State::Stopped
+                | State::Idle { .. }
+                | State::Active { .. }
+                | State::Connect { .. }
+                | State::OpenSent { .. } => format!(
+                    "{name} closed the connection before its OPEN (does it have this host as a neighbor?)"
+                ),
+            },
+        }
+    }
+
+    /// The end of whatever connection there is; nothing where there is none.
+    pub(super) fn leave(&mut self, now: Time, end: End) {
+        let (id, connection, greeted, up) = match self.take() {
+            State::Connect { id, connection, .. } => (id, connection, false, None),
+            State::OpenSent { link, .. } | State::OpenConfirm { link, .. } => {
+                (link.id, link.connection, true, None)
+            }
+            State::Established { link, since, .. } => (link.id, link.connection, true, Some(since)),
+            none @ (State::Stopped | State::Idle { .. } | State::Active { .. }) => {
+                self.state = none;
+                return;
+            }
+        };
+        match end.farewell {
+            Farewell::Say(notification) if greeted => {
+                let bytes = wire::notification(&notification);
+                self.actions.push_back(Action::Send { connection, bytes });
+                self.actions.push_back(Action::Sent { kind: Kind::Notification, messages: 1 });
+                self.actions.push_back(Action::Close { connection });
+            }
+            Farewell::Say(_) | Farewell::Silent => {
+                self.actions.push_back(Action::Close { connection });
+            }
+            Farewell::Gone => {}
+        }
+        let why = end.why;
+        self.last_error = Some(why.clone());
+        if let Some(since) = up {
+            self.backoff.lasted(&self.settings, now.since(since));
+            self.actions.push_back(Action::Down { why });
+        } else {
+            self.actions.push_back(Action::Failed { why });
+        }
+        // A wait of zero ends with the next tick, so a peer that fails at once costs a loop, never a deeper stack.
+        let retry_at = now + self.backoff.wait(&self.settings, end.pause, &mut self.jitter);
+        let pause = match end.pause {
+            Pause::Retry => State::Active { id, retry_at },
+            Pause::Hold | Pause::Longest => State::Idle { id, retry_at },
+        };
+        self.enter(now, pause);
+    }
+
+    pub(super) fn say(&mut self, now: Time, connection: ConnectionId, kind: Kind, bytes: Bytes) {
+        if let Some(link) = self.link(connection) {
+            link.outbox.push(now, bytes.clone(), None);
+            self.actions.push_back(Action::Send { connection, bytes });
+            self.actions.push_back(Action::Sent { kind, messages: 1 });
+        }
+    }
+
+    pub(super) fn enter(&mut self, now: Time, state: State) {
+        self.state = state;
+        self.since = now;
+    }
+
+    fn take(&mut self) -> State {
+        mem::replace(&mut self.state, State::Stopped)
+    }
+
+    pub(super) fn next_frame(
+        &mut self,
+        connection: ConnectionId,
+    ) -> Option<Result<Frame, Notification>> {
+        let limit = match self.codec().extended_message {
+            true => wire::MAX_EXTENDED_MESSAGE,
+            false => wire::MAX_MESSAGE,
+        };
+        wire::frame(&mut self.link(connection)?.inbox, limit).transpose()
+    }
+
+    const fn codec(&self) -> Codec {
+        match &self.state {
+            State::OpenConfirm { agreed, .. } | State::Established { agreed, .. } => {
+                agreed.negotiated.codec
+            }
+            State::Stopped
+            | State::Idle { .. }
+            | State::Active { .. }
+            | State::Connect { .. }
+            | State::OpenSent { .. } => PLAIN,
+        }
+    }
+
+    /// `None`: not the connection that counts, so what it says is stale.
+    pub(super) fn link(&mut self, connection: ConnectionId) -> Option<&mut Link> {
+        match &mut self.state {
+            State::OpenSent { link, .. }
+            | State::OpenConfirm { link, .. }
+            | State::Established { link, .. } => {
+                (link.connection == connection).then_some(link)
+            }
+            State::Stopped
+            | State::Idle { .. }
+            | State::Active { .. }
+            | State::Connect { .. } => None,
+        }
+    }
+
+    pub(super) const fn connection(&self) -> Option<ConnectionId> {
+        match &self.state {
+            State::Connect { connection, .. } => Some(*connection),
+            State::OpenSent { link, .. }
+            | State::OpenConfirm { link, .. }
+            | State::Established { link, .. } => Some(link.connection),
+            State::Stopped | State::Idle { .. } | State::Active { .. } => None,
+        }
+    }
+}
+
+/// The kernel's words without std's number behind them.
+fn plain(detail: &str) -> &str {
+    detail.split(" (os error").next().unwrap_or(detail)
+}
+
+fn count(prefixes: &[IpNet]) -> Count {
+    let mut count = Count::default();
+    for prefix in prefixes {
+        match Family::of(prefix) {
+            Family::Ipv4 => count.ipv4 += 1,
+            Family::Ipv6 => count.ipv6 += 1,
+        }
+    }
+    count
+}
+
+const fn spoken(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Open => "an OPEN",
+        Kind::Update => "an UPDATE",
+        Kind::Notification => "a NOTIFICATION",
+        Kind::Keepalive => "a KEEPALIVE",
+        Kind::RouteRefresh => "a ROUTE-REFRESH",
+    }
+}
