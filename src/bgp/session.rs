@@ -362,6 +362,8 @@ impl Session {
     /// Does what is due by `now`.
     pub fn tick(&mut self, now: Time) {
         self.due(now);
+        // A wait of zero that began just now is over too; a dial takes longer, so twice is enough.
+        self.due(now);
     }
 
     /// When to call [`Self::tick`]; `Time::MAX`: no need to.

@@ -98,9 +98,9 @@ mod tests {
         outbox.push(at(3), Bytes::from_static(b"f"), Some(3));
         assert_eq!(outbox.room(), WINDOW - 6);
         assert_eq!(outbox.stalled_at(Duration::from_secs(1)), at(2));
-        assert_eq!(outbox.written(at(4), 0), []);
+        assert_eq!(outbox.written(at(4), 0), Vec::<u64>::new());
         assert_eq!(outbox.stalled_at(Duration::from_secs(1)), at(2));
-        assert_eq!(outbox.written(at(4), 2), []);
+        assert_eq!(outbox.written(at(4), 2), Vec::<u64>::new());
         assert_eq!(outbox.stalled_at(Duration::from_secs(1)), at(5));
         assert_eq!(outbox.written(at(5), 3), [1, 2]);
         // More than was sent: a lie of io's, and harmless.
