@@ -146,3 +146,48 @@ fn only_a_session_that_lasts_forgets_the_errors() {
         assert!(next >= most * 3 / 4 && next <= most, "{longest} {uptime}: {next:?}");
     }
 }
+
+#[test]
+fn patience_is_eight_minutes_or_twice_the_hold_time() {
+    let given = Some(Duration::from_millis(500));
+    // (our hold time, send-hold-time, patience)
+    let table = [
+        (0, None, Duration::from_secs(480)),
+        (9, None, Duration::from_secs(480)),
+        (300, None, Duration::from_secs(600)),
+        (300, given, Duration::from_millis(500)),
+    ];
+    for (hold_time, send_hold_time, expected) in table {
+        let settings = Settings { hold_time, send_hold_time, ..settings() };
+        let open = Open { hold_time: 65535, ..peer_open() };
+        let session = Session::new(settings);
+        let agreed = open::judge(&session.settings, US, local(), &open).unwrap();
+        assert_eq!(session.patience(&agreed), expected, "{hold_time}");
+    }
+}
+
+#[test]
+fn without_a_hold_time_only_the_first_keepalive_is_waited_for() {
+    let no_hold = Settings { hold_time: 0, min_hold_time: 0, ..settings() };
+    let mut session = led_to(no_hold.clone(), At::OpenConfirm);
+    assert_eq!(session.deadline(), at(240));
+    session.tick(at(240));
+    let expected = ended(At::OpenConfirm, 4, 0, &[]);
+    assert_eq!((outline(drain(&mut session)), session.status().state), expected);
+    let mut session = led_to(no_hold, At::Established);
+    session.written(at(0), FIRST, 10_000);
+    assert_eq!(session.deadline(), Time::MAX);
+}
+
+#[test]
+fn a_start_by_hand_forgets_the_errors() {
+    let mut session = Session::new(settings());
+    for n in 0..5 {
+        session.start(at(n), US);
+        let connection = ConnectionId(FIRST.0 + n);
+        session.connected(at(n), connection, local());
+        session.received(at(n), connection, &[0; 19]);
+        assert!(session.deadline() <= at(n + 1), "{n}");
+        session.stop(at(n), Notification::cease(2));
+    }
+}
