@@ -25,7 +25,7 @@ die() {
 show() {
     printf '   %s%s%s\n' "$DIM" "$1" "$PLAIN"
     shift
-    "$@" 2>&1 | sed -e '/^[[:space:]]*$/d' -e 's/^/     /' -e 's/[[:space:]]*$//' || true
+    "$@" 2>&1 | sed -e '/^[[:space:]]*$/d' -e 's/\t/    /g' -e 's/^/     /' -e 's/[[:space:]]*$//' || true
 }
 
 # with_progress TEXT LOG COMMAND…: run it, say once in a while that it is still running, show its last words if it fails.
@@ -33,9 +33,9 @@ with_progress() {
     local text=$1 log=$2 ticker status=0
     shift 2
     (
-        trap 'exit 0' TERM
         for ((seconds = 2; ; seconds += 2)); do
             sleep 2
+            kill -0 "$$" 2>/dev/null || exit 0 # Ctrl-C does not reach a background job
             if [[ -t 1 ]]; then
                 printf '\r   %s … %d s' "$text" "$seconds"
             elif ((seconds % 10 == 2)); then
@@ -80,6 +80,9 @@ wait_for() {
 failed() {
     local log
     printf '\n%s✗ expected: %s%s\n' "$RED" "$*" "$PLAIN"
+    for log in "$LAB"/pids/*; do
+        [[ ! -e $log ]] || kill -0 "$(cat "$log")" 2>/dev/null || say "not running: ${log##*/}"
+    done
     show 'what the router says:' router_report
     for log in "$LAB"/tor/*.log "$LAB"/s?/anycaster.log "$LAB"/s?/nginx.log "$LAB"/s?/dnsmasq.log; do
         [[ -s $log ]] || continue

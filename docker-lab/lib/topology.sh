@@ -66,6 +66,7 @@ topology_up() {
 }
 
 sysctl_in() {
+    # shellcheck disable=SC2016 # for the inner shell
     in_ns "$1" sh -c 'echo "$2" >"/proc/sys/$1"' sh "$2" "$3" 2>/dev/null || say "($2 cannot be set to $3 here)"
 }
 
