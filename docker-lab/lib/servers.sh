@@ -131,3 +131,16 @@ ask_dns() {
 }
 # spread KIND ADDRESS COUNT: "s1 21  s2 18  s3 21"
 spread() { "ask_$1" "$2" "$3" | sort | uniq -c | awk '{ printf "%s%s ×%d", sep, $2, $1; sep = "   " }'; }
+
+# requests KIND ADDRESS N…: sixty from the client, all answered, by exactly the servers N…
+requests() {
+    local kind=$1 address=$2 answers wanted
+    shift 2
+    answers=$(spread "$kind" "$address" 60) || failed "60 answers from $address"
+    wanted=$(printf 's%s ' "$@")
+    [[ $(tr -s ' ' '\n' <<<"$answers" | grep '^s' | tr '\n' ' ') == "$wanted" ]] ||
+        failed "answers from exactly ${wanted% } at $address; there were: $answers"
+    [[ $(tr -s ' ' '\n' <<<"$answers" | sed -n 's/^×//p' | awk '{ all += $1 } END { print all }') == 60 ]] ||
+        failed "60 answers from $address; there were: $answers"
+    good "60 requests to $address ($kind):   $answers"
+}
