@@ -18,10 +18,12 @@
 //! # Why are there two peer clocks?
 //! The hold timer hears whether the peer speaks, the send hold timer (RFC 9687) whether it listens.
 
+mod action;
 mod link;
 mod open;
 mod pause;
 mod transition;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -33,12 +35,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+pub use self::action::{Action, Count, Kind, Received};
 use self::link::Link;
 use self::open::Agreed;
 use self::pause::{Backoff, Jitter, Pause};
 use self::transition::{End, Farewell};
 use crate::Time;
-use crate::bgp::wire::{self, Asn, Codec, Family, Malformed, Notification};
+use crate::bgp::wire::{self, Asn, Codec, Family, Notification};
 use crate::config;
 use crate::engine::{Closed, ConnectionId};
 
@@ -95,119 +98,6 @@ impl Negotiated {
         match family {
             Family::Ipv4 => self.ipv4,
             Family::Ipv6 => self.ipv6,
-        }
-    }
-}
-
-#[derive(Clone, PartialEq, Debug)]
-pub enum Action {
-    Dial {
-        connection: ConnectionId,
-        to: SocketAddr,
-    },
-    Send {
-        connection: ConnectionId,
-        bytes: Bytes,
-    },
-    /// Write what was sent before, then close.
-    Close {
-        connection: ConnectionId,
-    },
-    Up(Negotiated),
-    /// The end of a session that was up.
-    Down {
-        why: String,
-    },
-    /// The end of an attempt that never came up.
-    Failed {
-        why: String,
-    },
-    /// The peer wants all routes of this family again (RFC 2918, RFC 7313).
-    Refresh {
-        family: Family,
-    },
-    /// All octets up to those sent with this mark are with the kernel.
-    Flushed {
-        mark: u64,
-    },
-    Received(Received),
-    Sent {
-        kind: Kind,
-        messages: u64,
-    },
-}
-
-/// One received message, for counters and the log.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Received {
-    Open,
-    Update { announced: Count, withdrawn: Count, malformed: Vec<Malformed> },
-    Notification(Notification),
-    Keepalive,
-    RouteRefresh,
-}
-
-impl Received {
-    pub const fn kind(&self) -> Kind {
-        match self {
-            Self::Open => Kind::Open,
-            Self::Update { .. } => Kind::Update,
-            Self::Notification(_) => Kind::Notification,
-            Self::Keepalive => Kind::Keepalive,
-            Self::RouteRefresh => Kind::RouteRefresh,
-        }
-    }
-}
-
-/// Prefixes in one UPDATE.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Count {
-    pub ipv4: u64,
-    pub ipv6: u64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Kind {
-    Open,
-    Update,
-    Notification,
-    Keepalive,
-    RouteRefresh,
-}
-
-impl Kind {
-    pub const ALL: [Self; 5] =
-        [Self::Open, Self::Update, Self::Notification, Self::Keepalive, Self::RouteRefresh];
-
-    /// The word in metrics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Update => "update",
-            Self::Notification => "notification",
-            Self::Keepalive => "keepalive",
-            Self::RouteRefresh => "route-refresh",
-        }
-    }
-
-    const fn of(code: u8) -> Option<Self> {
-        match code {
-            1 => Some(Self::Open),
-            2 => Some(Self::Update),
-            3 => Some(Self::Notification),
-            4 => Some(Self::Keepalive),
-            5 => Some(Self::RouteRefresh),
-            _ => None,
-        }
-    }
-
-    const fn code(self) -> u8 {
-        match self {
-            Self::Open => 1,
-            Self::Update => 2,
-            Self::Notification => 3,
-            Self::Keepalive => 4,
-            Self::RouteRefresh => 5,
         }
     }
 }
@@ -362,6 +252,8 @@ impl Session {
     /// Does what is due by `now`.
     pub fn tick(&mut self, now: Time) {
         self.due(now);
+        // A wait of zero that began just now is over too; a dial takes longer, so twice is enough.
+        self.due(now);
     }
 
     /// When to call [`Self::tick`]; `Time::MAX`: no need to.
@@ -387,7 +279,7 @@ impl Session {
 
     /// Whole UPDATEs, where Established; ask [`Self::room`] first. [`Action::Flushed`] brings `mark` back.
     pub fn send(&mut self, now: Time, bytes: Bytes, mark: u64) {
-        let messages = wire_messages(&bytes);
+        let messages = action::count_messages(&bytes);
         if let State::Established { link, liveness, .. } = &mut self.state {
             // RFC 4271 §8.2.2: a sent UPDATE restarts the keepalive timer.
             if let Some(liveness) = liveness {
@@ -463,15 +355,4 @@ impl State {
             Self::Established { .. } => "Established",
         }
     }
-}
-
-/// How many messages lie end to end in `bytes`, by their length fields.
-fn wire_messages(mut bytes: &[u8]) -> u64 {
-    let mut messages = 0;
-    while let Some(&[high, low]) = bytes.get(16..18) {
-        messages += 1;
-        let length = usize::from(u16::from_be_bytes([high, low])).max(19);
-        bytes = bytes.get(length..).unwrap_or_default();
-    }
-    messages
 }

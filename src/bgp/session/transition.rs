@@ -15,7 +15,7 @@ use super::{
 };
 use crate::Time;
 use crate::bgp::wire::{self, Codec, Family, Frame, Message, Notification, RouteRefresh, Update};
-use crate::engine::{Closed, ConnectionId};
+use crate::engine::ConnectionId;
 
 /// How a connection ends.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -154,11 +154,7 @@ impl Session {
         if let Some(kind) = kind
             && let Some((subcode, state)) = self.unexpected(kind)
         {
-            let why = format!(
-                "{} sent {} in {state}, where RFC 4271 has no place for it",
-                self.settings.name,
-                spoken(kind)
-            );
+            let why = self.out_of_place(kind, state);
             return Err(End::ours(Notification::fsm_error(subcode, kind.code()), why));
         }
         match wire::decode(frame, &self.codec()) {
@@ -281,35 +277,6 @@ impl Session {
         End::ours(notification, why)
     }
 
-    pub(super) fn explain(&self, closed: &Closed) -> String {
-        let (name, address) = (&self.settings.name, self.settings.address);
-        match closed {
-            Closed::Refused(detail) if detail.to_ascii_lowercase().contains("refused") => {
-                format!("connection refused by {address}")
-            }
-            Closed::Refused(detail) => format!("cannot connect to {address}: {}", plain(detail)),
-            Closed::Failed(detail) => {
-                format!("connection to {address} failed: {}", plain(detail))
-            }
-            Closed::AsAsked => format!("connection to {address} closed"),
-            Closed::ByPeer => match &self.state {
-                State::Established { .. } => {
-                    format!("{name} closed the session without a NOTIFICATION")
-                }
-                State::OpenConfirm { .. } => {
-                    format!("{name} closed the connection after its OPEN without a NOTIFICATION")
-                }
-                State::Stopped
-                | State::Idle { .. }
-                | State::Active { .. }
-                | State::Connect { .. }
-                | State::OpenSent { .. } => format!(
-                    "{name} closed the connection before its OPEN (does it have this host as a neighbor?)"
-                ),
-            },
-        }
-    }
-
     /// The end of whatever connection there is; nothing where there is none.
     pub(super) fn leave(&mut self, now: Time, end: End) {
         let (id, connection, greeted, up) = match self.take() {
@@ -419,11 +386,6 @@ impl Session {
     }
 }
 
-/// The kernel's words without std's number behind them.
-fn plain(detail: &str) -> &str {
-    detail.split(" (os error").next().unwrap_or(detail)
-}
-
 fn count(prefixes: &[IpNet]) -> Count {
     let mut count = Count::default();
     for prefix in prefixes {
@@ -433,14 +395,4 @@ fn count(prefixes: &[IpNet]) -> Count {
         }
     }
     count
-}
-
-const fn spoken(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Open => "an OPEN",
-        Kind::Update => "an UPDATE",
-        Kind::Notification => "a NOTIFICATION",
-        Kind::Keepalive => "a KEEPALIVE",
-        Kind::RouteRefresh => "a ROUTE-REFRESH",
-    }
 }

@@ -48,3 +48,47 @@ fn bad_refresh_length(frame: &Frame) -> Notification {
     message(&mut whole, frame.kind, |out| out.put_slice(&frame.body));
     Notification::new(code::ROUTE_REFRESH, code::route_refresh::INVALID_LENGTH, whole)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    const CODEC: Codec =
+        Codec { four_octet_asn: true, extended_message: false, extended_next_hop: false, internal: false };
+
+    #[test]
+    fn the_small_messages() {
+        let refresh = |family, subtype| Ok(Message::RouteRefresh(RouteRefresh { family, subtype }));
+        let bad_refresh = |body: &[u8]| {
+            let mut data = vec![0xFF; 16];
+            data.extend([0, u8::try_from(19 + body.len()).unwrap(), 5]);
+            data.extend_from_slice(body);
+            Err(Notification::new(7, 1, data))
+        };
+        let table: &[(u8, &[u8], Result<Message, Notification>)] = &[
+            (4, &[], Ok(Message::Keepalive)),
+            (4, &[0], Err(Notification::new(1, 2, [0, 20]))),
+            (3, &[6, 2, 1, b'x'], Ok(Message::Notification(Notification::administrative_shutdown("x")))),
+            (3, &[6], Err(Notification::new(1, 2, [0, 20]))),
+            (5, &[0, 1, 0, 1], refresh(Some(Family::Ipv4), 0)),
+            (5, &[0, 2, 1, 1], refresh(Some(Family::Ipv6), 1)),
+            (5, &[0, 2, 2, 1], refresh(Some(Family::Ipv6), 2)),
+            (5, &[0, 1, 9, 1], refresh(Some(Family::Ipv4), 9)),
+            (5, &[0, 1, 0, 128], refresh(None, 0)),
+            (5, &[0, 1, 0, 1, 1, 64, 0, 0], refresh(Some(Family::Ipv4), 0)),
+            (5, &[0, 1, 0], bad_refresh(&[0, 1, 0])),
+            (5, &[], bad_refresh(&[])),
+            (5, &[0, 1, 1, 1, 0], bad_refresh(&[0, 1, 1, 1, 0])),
+            (5, &[0, 1, 2, 1, 0], bad_refresh(&[0, 1, 2, 1, 0])),
+            (6, &[], Err(Notification::new(1, 3, [6]))),
+            (1, &[4, 0, 1], Err(Notification::new(1, 2, [0, 22]))),
+            (2, &[0, 0, 0], Err(Notification::new(1, 2, [0, 22]))),
+        ];
+        for (kind, body, expected) in table {
+            let frame = Frame { kind: *kind, body: Bytes::copy_from_slice(body) };
+            assert_eq!(&decode(&frame, &CODEC), expected, "{kind} {body:?}");
+        }
+    }
+}

@@ -121,3 +121,6 @@ fn one(code: u8, mut value: Reader<'_>, found: &mut Capabilities) -> Option<()> 
     }
     value.is_empty().then_some(())
 }
+
+#[cfg(test)]
+mod tests;

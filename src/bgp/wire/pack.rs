@@ -212,3 +212,6 @@ fn link_bandwidth(bandwidth: LinkBandwidth, out: &mut BytesMut) {
     out.put_u16(u16::try_from(bandwidth.asn).unwrap_or(AS_TRANS));
     out.put_f32(bandwidth.bytes_per_second as f32);
 }
+
+#[cfg(test)]
+mod tests;

@@ -269,3 +269,6 @@ fn prefixes(family: Family, field: &[u8]) -> Option<Multiprotocol> {
     let prefixes = nlri::read_all(family, field)?;
     Some(Multiprotocol { family: Some(family), prefixes, any: !field.is_empty() })
 }
+
+#[cfg(test)]
+mod tests;
