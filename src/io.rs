@@ -7,5 +7,6 @@
 )]
 
 pub mod clock;
+pub mod netlink;
 pub mod sockopt;
 pub mod tcp;

@@ -1,6 +1,6 @@
 //! Socket options: what a BGP connection wants, and what neither socket2 nor nix wraps.
 
-#![allow(unsafe_code, reason = "SO_PEERGROUPS has no safe wrapper in socket2, nix or tokio")]
+#![allow(unsafe_code, reason = "SO_PEERGROUPS has no safe wrapper; AsyncFd wants a promise about descriptors")]
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,6 +9,8 @@ use std::os::fd::{AsFd, AsRawFd};
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::Socket;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// DSCP CS6, network control: RFC 4594 §3.1 asks it for routing protocols.
 const NETWORK_CONTROL: u32 = 0xc0;
@@ -40,6 +42,13 @@ pub fn receive_buffer(socket: &impl AsFd, octets: usize) -> io::Result<()> {
     setsockopt(socket, sockopt::RcvBufForce, &octets)
         .or_else(|_| setsockopt(socket, sockopt::RcvBuf, &octets))
         .map_err(io::Error::from)
+}
+
+/// A netlink socket whose readiness the runtime watches.
+pub fn watched(socket: netlink_sys::Socket) -> io::Result<AsyncFd<netlink_sys::Socket>> {
+    // SAFETY: the socket owns its descriptor, always gives the same one and closes it only when dropped; it is moved in
+    // here, and what AsyncFd lends cannot replace it.
+    unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }.map_err(io::Error::from)
 }
 
 /// The supplementary groups that the peer of a Unix socket had when it connected.
