@@ -14,6 +14,8 @@ use std::time::Duration;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::Uid;
 
+#[path = "kernel/listeners.rs"]
+mod listeners;
 #[path = "kernel/netlink.rs"]
 mod netlink;
 

@@ -7,6 +7,7 @@
 )]
 
 pub mod clock;
+pub mod listeners;
 pub mod netlink;
 pub mod sockopt;
 pub mod tcp;

@@ -13,7 +13,7 @@
 //! message could not be read, an interface was deleted (its IPv4 routes go without a word), a local route was replaced.
 
 mod events;
-mod message;
+pub(super) mod message;
 mod overlay;
 mod request;
 

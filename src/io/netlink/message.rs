@@ -86,6 +86,12 @@ pub(crate) fn hides_more(message: &Message<'_>) -> bool {
     }
 }
 
+/// The errno in NLMSG_ERROR or NLMSG_DONE, positive; 0 is success.
+pub(crate) fn code(message: &Message<'_>) -> i32 {
+    let value = message.payload.first_chunk::<4>().map_or(0, |value| i32::from_ne_bytes(*value));
+    value.saturating_neg()
+}
+
 fn link(payload: &[u8], present: bool) -> Result<Option<Fact>, DecodeError> {
     let header = LinkHeader::parse(payload)?;
     // AF_BRIDGE: a port joined or left a bridge; "RTM_DELLINK" then does not mean that the interface is gone.

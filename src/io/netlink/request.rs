@@ -20,7 +20,7 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::libc;
 use socket2::SockRef;
 
-use super::message::{Message, fact, messages};
+use super::message::{Message, code, fact, messages};
 use crate::facts::{Fact, Interface, Snapshot};
 use crate::io::sockopt;
 
@@ -201,12 +201,6 @@ fn take(message: &Message<'_>, snapshot: &mut Snapshot) -> Result<bool, ReadErro
             Ok(false)
         }
     }
-}
-
-/// The errno in NLMSG_ERROR or NLMSG_DONE, positive; 0 is success.
-fn code(message: &Message<'_>) -> i32 {
-    let value = message.payload.first_chunk::<4>().map_or(0, |value| i32::from_ne_bytes(*value));
-    value.saturating_neg()
 }
 
 fn add(snapshot: &mut Snapshot, fact: Fact) {
