@@ -4,6 +4,10 @@
     clippy::disallowed_methods,
     clippy::disallowed_types,
     clippy::wildcard_enum_match_arm,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
     reason = "these tests drive the kernel itself, and fail on whatever they did not expect"
 )]
 

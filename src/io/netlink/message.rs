@@ -162,6 +162,7 @@ fn attribute(payload: &[u8], skip: usize, kind: u16) -> Result<Option<&[u8]>, De
     Ok(None)
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the kernel's families, of which two carry IP addresses")]
 fn ip(family: &AddressFamily, value: &[u8]) -> Option<IpAddr> {
     match family {
         AddressFamily::Inet => <[u8; 4]>::try_from(value).ok().map(IpAddr::from),
