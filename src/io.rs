@@ -1,4 +1,5 @@
 //! Every system call lies here; nothing here decides.
+
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -7,6 +8,11 @@
 
 pub mod admin;
 pub mod client;
+pub mod clock;
+pub mod listeners;
+pub mod netlink;
+pub mod sockopt;
+pub mod tcp;
 pub mod terminal;
 
 /// `anycaster run`: the daemon, in the foreground, until it is told to stop. The result is the exit code.
