@@ -54,15 +54,15 @@ struct Cli {
     command: Command,
 
     /// The configuration (run, check) [default: /etc/anycaster/config.toml]
-    #[arg(short, long, global = true, value_name = "FILE", hide = true)]
+    #[arg(short, long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 
     /// The daemon's control socket [default: /run/anycaster/control.sock]
-    #[arg(long, global = true, value_name = "PATH", hide = true)]
+    #[arg(long, global = true, value_name = "PATH")]
     socket: Option<PathBuf>,
 
     /// The daemon's JSON instead of text
-    #[arg(long, global = true, hide = true)]
+    #[arg(long, global = true)]
     json: bool,
 }
 

@@ -7,6 +7,8 @@
 
 pub mod admin;
 pub mod client;
+pub mod log;
+pub mod notify;
 pub mod terminal;
 
 /// `anycaster run`: the daemon, in the foreground, until it is told to stop. The result is the exit code.
