@@ -1,4 +1,5 @@
-//! The log as a process has it: standard error is a pipe, and perhaps nobody reads it.
+//! The log as a process has it: standard error is a pipe, and perhaps nobody reads it. And the service manager, which
+//! knows a process by its environment too.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -10,9 +11,11 @@ use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use anycaster::Time;
 use anycaster::config::{Log, LogFormat, LogLevel};
 use anycaster::engine::{Event, EventKind};
 use anycaster::io::log;
+use anycaster::io::notify::Notify;
 
 fn withdrawn(number: usize) -> Event {
     Event {
@@ -123,7 +126,7 @@ fn a_pipe_that_nobody_reads_delays_nothing() {
 fn what_was_dropped_is_said() {
     let child = child("text", 20_000);
     // Long enough that the queue is full, short enough that the flush at the end still finds a reader.
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(Duration::from_millis(100));
     let text = stderr(child);
     let written = text.lines().filter(|line| line.contains("prefix announced")).count();
     let dropped: usize = text
@@ -133,4 +136,55 @@ fn what_was_dropped_is_said() {
         .sum();
     assert!(dropped > 0, "nothing was dropped: the test shows nothing");
     assert_eq!(written + dropped, 20_000);
+}
+
+#[test]
+#[ignore = "the child of the_service_manager_is_told"]
+fn notifies() {
+    let mut notify = Notify::start().unwrap();
+    let second = |n: u64| Time::from_nanos(n * 1_000_000_000);
+    notify.ready();
+    notify.status("2 of 2 services\nannounced");
+    for seconds in [100, 101, 102, 105, 106] {
+        notify.watchdog(second(seconds));
+    }
+    assert_eq!(notify.deadline(), Some(second(110)));
+    notify.stopping();
+    // Until the parent has read it all.
+    let _ = std::io::stdin().read(&mut [0]);
+}
+
+#[test]
+fn the_service_manager_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "notifies", "--ignored", "--nocapture"])
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "10000000")
+        .env_remove("WATCHDOG_PID")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let received = || {
+        let mut bytes = [0; 256];
+        let length = manager.recv(&mut bytes).unwrap();
+        String::from_utf8_lossy(bytes.get(..length).unwrap()).into_owned()
+    };
+    let all: Vec<String> = (0..5).map(|_| received()).collect();
+    assert_eq!(
+        all,
+        [
+            "READY=1\n",
+            "STATUS=2 of 2 services announced\n",
+            "WATCHDOG=1\n",
+            "WATCHDOG=1\n",
+            "STOPPING=1\n",
+        ]
+    );
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
 }

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -30,7 +30,7 @@ use sink::Sink;
 const QUEUE: usize = 1024;
 
 /// At exit: what a pipe that nobody reads may cost.
-const FLUSH: Duration = Duration::from_millis(500);
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// The last records are written when this is dropped.
 #[derive(Debug)]
@@ -158,23 +158,33 @@ impl Queue {
     }
 
     fn flush(&self) {
+        let deadline = Instant::now() + FLUSH;
         let (done, written) = sync_channel(1);
-        // A full queue is one that nobody drains: no use in waiting for it either.
-        if self.sender.try_send(Message::Flush(done)).is_ok() {
-            let _ = written.recv_timeout(FLUSH);
+        let mut message = Message::Flush(done);
+        while Instant::now() < deadline {
+            match self.sender.try_send(message) {
+                Ok(()) => {
+                    let _ = written.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+                    return;
+                }
+                Err(TrySendError::Full(unsent)) => message = unsent,
+                Err(TrySendError::Disconnected(_)) => return,
+            }
+            std::thread::sleep(FLUSH / 100);
         }
     }
 }
 
 fn write_all(receiver: &Receiver<Message>, dropped: &AtomicU64, sink: &Sink) {
     while let Ok(message) = receiver.recv() {
-        match message {
-            Message::Record(record) => sink.write(&record),
-            Message::Flush(done) => drop(done.try_send(())),
-        }
+        // Before a flush is answered: what was lost is said even at the end.
         match dropped.swap(0, Ordering::Relaxed) {
             0 => {}
             lost => sink.write(&Record::lost(terminal::now(), lost)),
+        }
+        match message {
+            Message::Record(record) => sink.write(&record),
+            Message::Flush(done) => drop(done.try_send(())),
         }
     }
 }

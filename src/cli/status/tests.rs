@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use super::*;
 use crate::cli::paint::Paint;
 use crate::cli::{explain, routes};
