@@ -124,9 +124,9 @@ fn run(cli: Cli) -> u8 {
         Command::Run { strict } => crate::io::run(&config, strict),
         Command::Check => check::check(&config, cli.json, terminal::colour() && terminal::error_colour()),
         Command::Status => daemon.show("/status", status::render, status::exit_code),
-        Command::Neighbors => daemon.show("/neighbors", neighbors::render, |_| 0),
-        Command::Services => daemon.show("/services", services::render, |_| 0),
-        Command::Routes => daemon.show("/routes", routes::render, |_| 0),
+        Command::Neighbors => daemon.show("/neighbors", |all: &Vec<_>, screen| neighbors::render(all, screen), |_| 0),
+        Command::Services => daemon.show("/services", |all: &Vec<_>, screen| services::render(all, screen), |_| 0),
+        Command::Routes => daemon.show("/routes", |all: &Vec<_>, screen| routes::render(all, screen), |_| 0),
         Command::Explain { subject } => {
             let path = format!("/explain/{}", ask::encode(&subject));
             daemon.show(&path, explain::render, explain::exit_code)

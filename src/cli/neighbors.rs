@@ -5,7 +5,7 @@ use super::paint::{Ink, age, printable};
 use super::table::{Cell, Table, cell, number};
 use crate::status::Neighbor;
 
-pub(super) fn render(neighbors: &Vec<Neighbor>, screen: Screen) -> String {
+pub(super) fn render(neighbors: &[Neighbor], screen: Screen) -> String {
     let mut text = table(neighbors, screen);
     let details: Vec<String> = neighbors.iter().filter_map(details).collect();
     if !details.is_empty() {

@@ -5,7 +5,7 @@ use super::paint::age;
 use super::table::{Table, cell, number};
 use crate::status::Route;
 
-pub(super) fn render(routes: &Vec<Route>, screen: Screen) -> String {
+pub(super) fn render(routes: &[Route], screen: Screen) -> String {
     if routes.is_empty() {
         return "no neighbor has been told any route\n".to_owned();
     }

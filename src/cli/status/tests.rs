@@ -152,7 +152,7 @@ PREFIX            NEIGHBOR  NEXT HOP     AS PATH      MED  BANDWIDTH  FOR    COM
 2001:db8::53/128  tor-a     2001:db8::b  -              -          -  ?
 "
     );
-    assert_eq!(routes::render(&vec![], screen(false)), "no neighbor has been told any route\n");
+    assert_eq!(routes::render(&[], screen(false)), "no neighbor has been told any route\n");
 }
 
 #[test]
