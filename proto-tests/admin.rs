@@ -1,1 +1,562 @@
-//! placeholder
+//! The operator's door from outside: the real server and the real command line, with an engine that answers by rote.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test opens sockets, starts programs and stops where something is not as it must be"
+)]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
+
+use anycaster::io::admin::{Admin, BindError, QUERIES, Query, Reply, Request};
+use anycaster::status::metrics::Snapshot;
+use anycaster::status::{Counters, Explanation, PrefixNeighbor, Readiness, Status, Step};
+use tempfile::TempDir;
+use tokio::sync::{mpsc, oneshot};
+
+fn status() -> Status {
+    serde_json::from_str(include_str!("status.json")).unwrap()
+}
+
+/// The same with nothing wrong.
+fn well() -> Status {
+    let mut status = status();
+    status.neighbors.retain(|neighbor| neighbor.name != "tor-b");
+    status.services.remove(0);
+    status
+}
+
+fn explanation(announced: bool) -> Explanation {
+    Explanation {
+        prefix: "192.0.2.53/32".to_owned(),
+        service: "dns".to_owned(),
+        announced,
+        steps: vec![Step {
+            step: "listener".to_owned(),
+            ok: announced,
+            detail: "udp/53".to_owned(),
+            since: None,
+        }],
+        neighbors: vec![PrefixNeighbor {
+            name: "tor-a".to_owned(),
+            announced,
+            since: "2026-11-21T20:00:00Z".to_owned(),
+            held: None,
+        }],
+    }
+}
+
+/// 192.0.2.53 is announced, 192.0.2.80 is held, the service dns has both.
+fn by_rote(status: &Status, request: Request) -> Reply {
+    match request {
+        Request::Status => Reply::Status(Box::new(status.clone())),
+        Request::Neighbors => Reply::Neighbors(status.neighbors.clone()),
+        Request::Services => Reply::Services(status.services.clone()),
+        Request::Routes => Reply::Routes(Vec::new()),
+        Request::Metrics => Reply::Metrics(Box::new(Snapshot {
+            status: status.clone(),
+            counters: Counters::default(),
+            max_prefixes: 1000,
+        })),
+        Request::Explain(subject) => match subject.as_str() {
+            "192.0.2.53/32" => Reply::Explanation(Box::new(explanation(true))),
+            "192.0.2.80/32" => Reply::Explanation(Box::new(explanation(false))),
+            "dns" => Reply::Explanations(vec![explanation(true), explanation(false)]),
+            _ => Reply::Unknown { known: vec!["dns".to_owned(), "192.0.2.53/32".to_owned()] },
+        },
+        Request::Health => Reply::Healthy,
+        Request::Ready => Reply::Ready(Readiness::new(&status.config, &status.neighbors)),
+    }
+}
+
+enum Engine {
+    Answers(Box<Status>),
+    /// Takes queries and never answers.
+    Hangs,
+    Gone,
+}
+
+/// A server on a thread of its own, stopped when dropped.
+struct Server {
+    _dir: TempDir,
+    socket: PathBuf,
+    http: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+fn directory() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    // So that another user finds the socket.
+    std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    dir
+}
+
+impl Server {
+    fn start(engine: Engine, group: Option<&str>) -> Self {
+        let dir = directory();
+        // The parent directory is missing on purpose.
+        let socket = dir.path().join("run/control.sock");
+        let admin = Admin::bind(&socket, group, Some("127.0.0.1:0".parse().unwrap())).unwrap();
+        let http = admin.http_address().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let (sender, queries) = mpsc::channel(QUERIES);
+                tokio::select! {
+                    served = admin.serve(sender) => panic!("serve ended: {served:?}"),
+                    () = drive(engine, queries) => panic!("the engine ended"),
+                    _ = stopped => {}
+                }
+            });
+        });
+        Self { _dir: dir, socket, http, stop: Some(stop), thread: Some(thread) }
+    }
+
+    fn answering(status: Status) -> Self {
+        Self::start(Engine::Answers(Box::new(status)), None)
+    }
+
+    fn control(&self, method: &str, path: &str) -> (u16, String) {
+        exchange(UnixStream::connect(&self.socket).unwrap(), method, path)
+    }
+
+    fn tcp(&self, method: &str, path: &str) -> (u16, String) {
+        exchange(TcpStream::connect(self.http).unwrap(), method, path)
+    }
+
+    fn cli(&self, arguments: &[&str]) -> Output {
+        cli().arg("--socket").arg(&self.socket).args(arguments).output().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.stop.take().unwrap().send(());
+        if self.thread.take().unwrap().join().is_err() && !std::thread::panicking() {
+            panic!("the server's thread panicked");
+        }
+    }
+}
+
+async fn drive(engine: Engine, mut queries: mpsc::Receiver<Query>) {
+    let mut waiting = Vec::new();
+    match engine {
+        Engine::Answers(status) => {
+            while let Some(query) = queries.recv().await {
+                let _ = query.reply.send(by_rote(&status, query.request));
+            }
+        }
+        Engine::Hangs => {
+            while let Some(query) = queries.recv().await {
+                waiting.push(query);
+            }
+        }
+        Engine::Gone => {
+            drop(queries);
+            std::future::pending().await
+        }
+    }
+}
+
+fn cli() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_anycaster"));
+    command.env_remove("NO_COLOR");
+    command
+}
+
+fn exchange(mut stream: impl Read + Write, method: &str, path: &str) -> (u16, String) {
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: here\r\nContent-Length: 0\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+fn error(body: &str) -> String {
+    let value: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(value.as_object().unwrap().len(), 1, "{body}");
+    value["error"].as_str().unwrap().to_owned()
+}
+
+fn json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).unwrap() + "\n"
+}
+
+#[test]
+fn every_page_through_both_doors() {
+    let status = status();
+    let server = Server::answering(status.clone());
+    let ready = Readiness::new(&status.config, &status.neighbors);
+    let both = [explanation(true), explanation(false)];
+    for (path, expected) in [
+        ("/status", (200, json(&status))),
+        ("/neighbors", (200, json(&status.neighbors))),
+        ("/services", (200, json(&status.services))),
+        ("/routes", (200, "[]\n".to_owned())),
+        ("/explain/192.0.2.53", (200, json(&both[0]))),
+        ("/explain/192.0.2.53/32", (200, json(&both[0]))),
+        ("/explain/192.0.2.80%2F32", (200, json(&both[1]))),
+        ("/explain/dns", (200, json(&both))),
+        ("/healthz", (200, "{\"healthy\":true}\n".to_owned())),
+        ("/readyz", (503, json(&ready))),
+    ] {
+        assert_eq!(server.control("GET", path), expected, "{path}");
+        assert_eq!(server.tcp("GET", path), expected, "{path}");
+    }
+    assert_eq!(
+        json(&ready),
+        "{\"ready\":false,\"config\":\"current\",\"down\":[{\"name\":\"tor-b\",\"state\":\"Idle\",\
+         \"last_error\":\"tor-b offers AS 65009, configured 65001\"}]}\n"
+    );
+    let (code, text) = server.tcp("GET", "/metrics");
+    assert_eq!((code, text.ends_with("# EOF\n")), (200, true), "{text}");
+    assert_eq!(Server::answering(well()).control("GET", "/readyz").0, 200);
+}
+
+#[test]
+fn what_is_not_there_is_said() {
+    let server = Server::answering(status());
+    let (code, body) = server.control("GET", "/explain/dsn");
+    assert_eq!(code, 404);
+    assert_eq!(error(&body), "no service announces dsn and none has that name; nearest: dns");
+    let (code, body) = server.control("GET", "/explain/192.0.2.53/24");
+    assert_eq!(code, 400);
+    assert_eq!(error(&body), "192.0.2.53/24 has host bits set: 192.0.2.0/24 is meant?");
+    for path in ["/", "/drain", "/status/x", "/explain/"] {
+        let (code, body) = server.tcp("GET", path);
+        assert_eq!(code, 404, "{path}");
+        assert!(error(&body).contains("/explain/PREFIX"), "{body}");
+    }
+}
+
+#[test]
+fn nothing_but_get_is_there_yet() {
+    let server = Server::answering(status());
+    for method in ["PUT", "POST", "DELETE", "HEADER"] {
+        let (code, body) = server.control(method, "/status");
+        assert_eq!((code, error(&body)), (405, "/status: GET only".to_owned()), "{method}");
+        assert_eq!(server.control(method, "/services/dns/drain").0, 404, "{method}");
+        assert_eq!(server.tcp(method, "/status").0, 405, "{method}");
+    }
+}
+
+/// As another user: needs root to become one.
+#[test]
+fn readers_read_and_members_may_do_more() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("SKIPPED: needs root, setpriv and curl to be another user");
+        return;
+    }
+    let server = Server::start(Engine::Answers(Box::new(status())), Some("daemon"));
+    let daemon = nix::unistd::Group::from_name("daemon").unwrap().unwrap().gid.to_string();
+    let put = |user: &str, gid: &str, groups: &str, method: &str| {
+        let output = Command::new("setpriv")
+            .args(["--reuid", user, "--regid", gid, groups, "curl", "-s", "-o", "/dev/null"])
+            .args(["-w", "%{http_code}", "-X", method, "--unix-socket"])
+            .arg(&server.socket)
+            .arg("http://here/status")
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let groups = format!("--groups=65533,{daemon}");
+    assert_eq!(put("65534", "65534", "--clear-groups", "GET"), "200");
+    assert_eq!(put("65534", "65534", "--clear-groups", "PUT"), "403");
+    assert_eq!(put("65534", "65534", "--groups=65533", "PUT"), "403");
+    assert_eq!(put("65534", &daemon, "--clear-groups", "PUT"), "405");
+    assert_eq!(put("65534", "65534", &groups, "PUT"), "405");
+    assert_eq!(put("0", "0", "--clear-groups", "PUT"), "405");
+}
+
+#[test]
+fn an_unknown_group_is_refused() {
+    let dir = directory();
+    let refused = Admin::bind(&dir.path().join("s"), Some("no-such-group"), None).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "no group \"no-such-group\" on this host (router.control-group)"
+    );
+}
+
+#[test]
+fn an_engine_that_hangs_or_is_gone() {
+    let hangs = Server::start(Engine::Hangs, None);
+    let start = Instant::now();
+    let (code, body) = hangs.control("GET", "/healthz");
+    assert_eq!((code, error(&body)), (503, "the engine has not answered for 2 s".to_owned()));
+    assert!((2..5).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    let gone = Server::start(Engine::Gone, None);
+    let (code, body) = gone.tcp("GET", "/healthz");
+    assert_eq!((code, error(&body)), (503, "the daemon is stopping".to_owned()));
+}
+
+#[test]
+fn slow_and_many_clients_end_and_lock_nobody_out() {
+    let server = Server::answering(status());
+    let start = Instant::now();
+    // One byte every now and then, for ever.
+    let address = server.http;
+    let dripping = std::thread::spawn(move || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        for letter in b"GET /status HTTP/1.1\r\nX: ".iter().chain(std::iter::repeat(&b'x')) {
+            if stream.write_all(&[*letter]).is_err() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    let silent: Vec<TcpStream> =
+        (0..200).map(|_| TcpStream::connect(server.http).unwrap()).collect();
+    assert_eq!(server.control("GET", "/healthz").0, 200);
+    for mut stream in silent {
+        let mut nothing = [0; 1];
+        stream.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
+        // Hung up on, in an orderly way or (what came too many) not.
+        let ended = stream.read(&mut nothing);
+        assert!(matches!(&ended, Ok(0)) || ended.as_ref().is_err_and(is_reset), "{ended:?}");
+    }
+    dripping.join().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    assert_eq!(server.tcp("GET", "/healthz").0, 200);
+}
+
+fn is_reset(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::ConnectionReset
+}
+
+#[test]
+fn fifty_clients_at_once_are_all_answered() {
+    let server = Server::answering(status());
+    std::thread::scope(|scope| {
+        let clients: Vec<_> =
+            (0..50).map(|_| scope.spawn(|| server.tcp("GET", "/status").0)).collect();
+        for client in clients {
+            assert_eq!(client.join().unwrap(), 200);
+        }
+    });
+}
+
+#[test]
+fn no_http_and_too_much_of_it() {
+    let server = Server::answering(status());
+    for (sent, expected) in [
+        ("\u{16}\u{3}\u{1}garbage\r\n\r\n".to_owned(), "400"),
+        (format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(20_000)), "431"),
+        (format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(20_000)), "431"),
+    ] {
+        let mut stream = UnixStream::connect(&server.socket).unwrap();
+        let _ = stream.write_all(sent.as_bytes());
+        let mut text = Vec::new();
+        let _ = stream.read_to_end(&mut text);
+        let text = String::from_utf8_lossy(&text);
+        assert_eq!(text.split(' ').nth(1), Some(expected), "{text:?}");
+    }
+    assert_eq!(server.control("GET", "/healthz").0, 200);
+}
+
+fn bind(path: &Path) -> Result<Admin, BindError> {
+    Admin::bind(path, None, None)
+}
+
+#[test]
+fn one_daemon_per_socket() {
+    let dir = directory();
+    let path = dir.path().join("control.sock");
+    let first = bind(&path).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666);
+    let second = bind(&path).unwrap_err().to_string();
+    let expected = format!(
+        "another anycaster answers on {}: two daemons would announce and withdraw against each other",
+        path.display()
+    );
+    assert_eq!(second, expected);
+    assert!(UnixStream::connect(&path).is_ok(), "the first still has its socket");
+    drop(first);
+    assert!(!path.exists(), "removed on exit");
+
+    // A daemon that was killed leaves its socket.
+    drop(UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    drop(bind(&path).unwrap());
+
+    // Somebody answers who has not taken the lock.
+    let foreign = UnixListener::bind(&path).unwrap();
+    assert_eq!(bind(&path).unwrap_err().to_string(), expected);
+    drop(foreign);
+    std::fs::remove_file(&path).unwrap();
+
+    std::fs::write(&path, "precious").unwrap();
+    assert!(matches!(bind(&path), Err(BindError::NotASocket(_))));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+}
+
+#[test]
+fn a_race_of_starts_has_one_winner() {
+    let dir = directory();
+    let path = dir.path().join("control.sock");
+    for stale in [false, true] {
+        if stale {
+            drop(UnixListener::bind(&path).unwrap());
+        }
+        let line = Arc::new(Barrier::new(8));
+        let starts: Vec<_> = (0..8)
+            .map(|_| {
+                let (line, path) = (Arc::clone(&line), path.clone());
+                std::thread::spawn(move || {
+                    line.wait();
+                    bind(&path)
+                })
+            })
+            .collect();
+        let results: Vec<_> = starts.into_iter().map(|start| start.join().unwrap()).collect();
+        let won = results.iter().filter(|result| result.is_ok()).count();
+        let taken = results.iter().filter(|r| matches!(r, Err(BindError::Taken(_)))).count();
+        assert_eq!((won, taken), (1, 7), "{results:?}");
+    }
+}
+
+#[test]
+fn exit_codes_and_json() {
+    let (bad, good) = (Server::answering(status()), Server::answering(well()));
+    for (server, words, code) in [
+        (&good, &["status"][..], 0),
+        (&bad, &["status"], 1),
+        (&bad, &["neighbors"], 0),
+        (&bad, &["services"], 0),
+        (&bad, &["routes"], 0),
+        (&bad, &["explain", "192.0.2.53"], 0),
+        (&bad, &["explain", "192.0.2.80/32"], 1),
+        (&bad, &["explain", "dns"], 1),
+        (&bad, &["explain", "nosuch"], 2),
+        (&bad, &["status", "extra"], 2),
+        (&bad, &["drain", "dns"], 2),
+    ] {
+        let output = server.cli(words);
+        assert_eq!(output.status.code(), Some(code), "{words:?} {output:?}");
+        assert_eq!(output.stdout.is_empty(), code == 2, "{words:?}");
+        assert_eq!(output.stderr.is_empty(), code != 2, "{words:?}");
+        assert!(!output.stdout.contains(&0x1b), "a pipe gets no colour");
+        if code != 2 {
+            let text = [words, &["--json"]].concat();
+            let json = server.cli(&text);
+            assert_eq!(json.status.code(), Some(code), "{words:?}");
+            let path = format!("/{}", words.join("/"));
+            assert_eq!(String::from_utf8(json.stdout).unwrap(), server.control("GET", &path).1);
+        }
+    }
+    let unknown = bad.cli(&["explain", "nosuch"]).stderr;
+    assert_eq!(
+        String::from_utf8(unknown).unwrap(),
+        "no service announces nosuch and none has that name; `anycaster services` lists what there is\n"
+    );
+}
+
+#[test]
+fn no_daemon() {
+    let dir = directory();
+    let path = dir.path().join("control.sock");
+    let expected = format!(
+        "no anycaster answers on {}: is the daemon running? (start it with `anycaster run`)\n",
+        path.display()
+    );
+    for stale in [false, true] {
+        if stale {
+            drop(UnixListener::bind(&path).unwrap());
+        }
+        for words in [&["status"][..], &["explain", "dns"], &["routes", "--json"]] {
+            let output = cli().args(words).arg("--socket").arg(&path).output().unwrap();
+            assert_eq!(output.status.code(), Some(2));
+            assert_eq!(String::from_utf8(output.stderr).unwrap(), expected);
+        }
+    }
+}
+
+#[test]
+fn a_daemon_that_speaks_otherwise() {
+    let dir = directory();
+    let path = dir.path().join("control.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let thread = std::thread::spawn(move || {
+        let answer = |text: &str| {
+            let mut stream = listener.accept().unwrap().0;
+            let _ = stream.read(&mut [0; 512]).unwrap();
+            stream.write_all(text.as_bytes()).unwrap();
+        };
+        answer("SSH-2.0-OpenSSH\r\n\r\n");
+        answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
+        answer("HTTP/1.1 502 Bad\r\nContent-Length: 4\r\n\r\noops");
+        answer("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}");
+    });
+    for expected in [
+        "does not speak as anycaster does",
+        "is it another version?",
+        "the daemon answers 502 to /status",
+        "does not speak as anycaster does",
+    ] {
+        let output = cli().args(["status", "--socket"]).arg(&path).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(expected) && text.lines().count() == 1, "{text}");
+    }
+    thread.join().unwrap();
+}
+
+#[test]
+fn colour_on_a_terminal_only_and_never_against_the_users_will() {
+    let server = Server::answering(status());
+    let line =
+        format!("{} --socket {} status", env!("CARGO_BIN_EXE_anycaster"), server.socket.display());
+    let on_terminal = |no_color: Option<&str>| {
+        let mut script = Command::new("script");
+        script.args(["-qec", &line, "/dev/null"]).env_remove("NO_COLOR");
+        script.envs(no_color.map(|value| ("NO_COLOR", value)));
+        let output = script.stdin(Stdio::null()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        output.stdout.contains(&0x1b)
+    };
+    assert_eq!([None, Some(""), Some("1")].map(on_terminal), [true, true, false]);
+}
+
+#[test]
+fn a_reader_that_went_away_is_no_error() {
+    let server = Server::answering(well());
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = cli();
+    command.arg("--socket").arg(&server.socket).arg("status").stdout(writer);
+    let output = command.stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
+}
+
+#[test]
+fn first_run_and_completions() {
+    let alone = cli().output().unwrap();
+    let text = String::from_utf8(alone.stderr).unwrap();
+    assert_eq!(alone.status.code(), Some(2));
+    for start in ["anycaster check", "anycaster run", "anycaster status"] {
+        assert!(text.contains(start), "{text}");
+    }
+    for (shell, word) in [("bash", "complete -F"), ("zsh", "#compdef"), ("fish", "complete -c")] {
+        let output = cli().args(["completions", shell]).output().unwrap();
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        assert!(script.contains(word) && script.contains("explain"), "{shell}");
+        assert!(!script.contains("undrain"), "{shell} completes what is not there");
+    }
+    let later = cli().args(["drain", "dns", "--for", "10m"]).output().unwrap();
+    assert_eq!(later.stderr, b"`drain` is not supported yet\n");
+    let later = cli().args(["status", "--watch"]).output().unwrap();
+    assert_eq!(later.stderr, b"`--watch` is not supported yet\n");
+}

@@ -54,15 +54,15 @@ struct Cli {
     command: Command,
 
     /// The configuration (run, check) [default: /etc/anycaster/config.toml]
-    #[arg(short, long, global = true, value_name = "FILE", hide = true)]
+    #[arg(short, long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 
     /// The daemon's control socket [default: /run/anycaster/control.sock]
-    #[arg(long, global = true, value_name = "PATH", hide = true)]
+    #[arg(long, global = true, value_name = "PATH")]
     socket: Option<PathBuf>,
 
     /// The daemon's JSON instead of text
-    #[arg(long, global = true, hide = true)]
+    #[arg(long, global = true)]
     json: bool,
 }
 
@@ -122,11 +122,11 @@ fn run(cli: Cli) -> u8 {
         ask::Daemon { socket: cli.socket.unwrap_or_else(|| SOCKET.into()), json: cli.json };
     match cli.command {
         Command::Run { strict } => crate::io::run(&config, strict),
-        Command::Check => check::check(&config, cli.json, terminal::error_colour()),
+        Command::Check => check::check(&config, cli.json, terminal::colour() && terminal::error_colour()),
         Command::Status => daemon.show("/status", status::render, status::exit_code),
-        Command::Neighbors => daemon.show("/neighbors", neighbors::render, |_| 0),
-        Command::Services => daemon.show("/services", services::render, |_| 0),
-        Command::Routes => daemon.show("/routes", routes::render, |_| 0),
+        Command::Neighbors => daemon.show("/neighbors", |all: &Vec<_>, screen| neighbors::render(all, screen), |_| 0),
+        Command::Services => daemon.show("/services", |all: &Vec<_>, screen| services::render(all, screen), |_| 0),
+        Command::Routes => daemon.show("/routes", |all: &Vec<_>, screen| routes::render(all, screen), |_| 0),
         Command::Explain { subject } => {
             let path = format!("/explain/{}", ask::encode(&subject));
             daemon.show(&path, explain::render, explain::exit_code)
@@ -161,17 +161,16 @@ fn refuse(error: &clap::Error) -> u8 {
         Some(ContextValue::String(text)) => text.as_str(),
         Some(_) | None => "",
     };
-    let later = match error.kind() {
-        ErrorKind::InvalidSubcommand => {
-            let name = context(ContextKind::InvalidSubcommand);
-            LATER_COMMANDS.contains(&name).then_some(name)
-        }
-        ErrorKind::UnknownArgument => {
-            let argument = context(ContextKind::InvalidArg);
-            let name = argument.split(['=', ' ']).next().unwrap_or(argument);
-            LATER_OPTIONS.contains(&name).then_some(name)
-        }
-        _ => None,
+    let kind = error.kind();
+    let later = if kind == ErrorKind::InvalidSubcommand {
+        let name = context(ContextKind::InvalidSubcommand);
+        LATER_COMMANDS.contains(&name).then_some(name)
+    } else if kind == ErrorKind::UnknownArgument {
+        let argument = context(ContextKind::InvalidArg);
+        let name = argument.split(['=', ' ']).next().unwrap_or(argument);
+        LATER_OPTIONS.contains(&name).then_some(name)
+    } else {
+        None
     };
     let code = u8::try_from(error.exit_code()).unwrap_or(2);
     if let Some(name) = later {

@@ -5,33 +5,34 @@ use super::paint::{Ink, age, printable};
 use super::table::{Cell, Table, cell, number};
 use crate::status::Neighbor;
 
-pub(super) fn render(neighbors: &Vec<Neighbor>, screen: Screen) -> String {
+pub(super) fn render(neighbors: &[Neighbor], screen: Screen) -> String {
     let mut text = table(neighbors, screen);
-    for neighbor in neighbors {
-        let mut facts = Vec::new();
-        if let Some(hold) = neighbor.hold_time {
-            facts.push(if hold == 0.0 { "no hold time".to_owned() } else { format!("hold time {hold} s") });
-        }
-        if !neighbor.capabilities.is_empty() {
-            facts.push(neighbor.capabilities.join(", "));
-        }
-        let received = neighbor.received.ipv4.saturating_add(neighbor.received.ipv6);
-        if received > 0 {
-            facts.push(format!("{received} prefixes received and not used"));
-        }
-        if neighbor.malformed_updates > 0 {
-            facts.push(format!("{} malformed UPDATEs", neighbor.malformed_updates));
-        }
-        if !facts.is_empty() {
-            let line = format!("\n{}: {}", neighbor.name, facts.join("; "));
-            text.push('\n');
-            text.push_str(&printable(line.trim_start()));
-        }
-    }
-    if !text.ends_with('\n') {
+    let details: Vec<String> = neighbors.iter().filter_map(details).collect();
+    if !details.is_empty() {
         text.push('\n');
+        text.extend(details.iter().map(|line| printable(line) + "\n"));
     }
     text
+}
+
+/// What a session agreed on and what came in; `None` where there is nothing to tell.
+fn details(neighbor: &Neighbor) -> Option<String> {
+    let mut facts = Vec::new();
+    if let Some(hold) = neighbor.hold_time {
+        let none = hold == 0.0;
+        facts.push(if none { "no hold time".to_owned() } else { format!("hold time {hold} s") });
+    }
+    if !neighbor.capabilities.is_empty() {
+        facts.push(neighbor.capabilities.join(", "));
+    }
+    let received = neighbor.received.ipv4.saturating_add(neighbor.received.ipv6);
+    if received > 0 {
+        facts.push(format!("{received} prefixes received and not used"));
+    }
+    if neighbor.malformed_updates > 0 {
+        facts.push(format!("{} malformed UPDATEs", neighbor.malformed_updates));
+    }
+    (!facts.is_empty()).then(|| format!("{}: {}", neighbor.name, facts.join("; ")))
 }
 
 /// One line each; `status` begins with the same.

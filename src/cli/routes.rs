@@ -5,7 +5,7 @@ use super::paint::age;
 use super::table::{Table, cell, number};
 use crate::status::Route;
 
-pub(super) fn render(routes: &Vec<Route>, screen: Screen) -> String {
+pub(super) fn render(routes: &[Route], screen: Screen) -> String {
     if routes.is_empty() {
         return "no neighbor has been told any route\n".to_owned();
     }
@@ -57,7 +57,7 @@ mod tests {
             (1_250_000_000, "10Gbit"),
             (312_500_000, "2.5Gbit"),
             (1_250_001, "10000008bit"),
-            (u64::MAX, "147573952589676412920bit"),
+            (u64::MAX, "147573952589676412.92kbit"),
         ] {
             assert_eq!(bits(bytes), text);
         }

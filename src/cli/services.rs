@@ -5,7 +5,7 @@ use super::paint::{Ink, age};
 use super::table::{Cell, Table, cell, number};
 use crate::status::{Check, Prefix, Service};
 
-pub(super) fn render(services: &Vec<Service>, screen: Screen) -> String {
+pub(super) fn render(services: &[Service], screen: Screen) -> String {
     let mut text = table(services, screen);
     for service in services {
         text.push('\n');

@@ -53,11 +53,14 @@ async fn exchange(socket: &Path, path: &str) -> Result<Answer, ClientError> {
         path: socket.to_owned(),
         error: error.to_string(),
     };
-    let stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            ClientError::Nobody(socket.to_owned())
+    let nobody = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
+    let stream = UnixStream::connect(socket).await.map_err(|error| {
+        let path = socket.to_owned();
+        if nobody.contains(&error.kind()) {
+            ClientError::Nobody(path)
+        } else {
+            ClientError::Unreachable { path, error }
         }
-        _ => ClientError::Unreachable { path: socket.to_owned(), error },
     })?;
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| garbled(&error))?;

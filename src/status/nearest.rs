@@ -10,9 +10,9 @@ pub fn nearest(asked: &str, known: &[String]) -> Vec<String> {
     let mut ranked: Vec<(bool, usize, &String)> = known
         .iter()
         .map(|name| (!overlap(asked, name), distance(asked, name), name))
-        // Names that share less than half of their letters are no help.
+        // Names that share less than a third of their letters are no help.
         .filter(|(apart, distance, name)| {
-            !apart || distance * 2 <= asked.chars().count().max(name.chars().count())
+            !apart || distance * 3 <= 2 * asked.chars().count().max(name.chars().count())
         })
         .collect();
     ranked.sort();
