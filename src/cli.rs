@@ -1,1 +1,3 @@
 //! One file per command family.
+
+pub mod check;

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bgp::wire::{Asn, Community, LargeCommunity, Origin};
 
+mod attributes;
 mod check;
 mod load;
 mod nearest;
@@ -22,6 +23,7 @@ mod report;
 mod router;
 mod rules;
 mod service;
+mod syntax;
 mod tree;
 mod values;
 

@@ -15,13 +15,13 @@ const COMMON: [&str; 10] =
     ["name", "type", "interval", "timeout", "fast-interval", "jitter", "rise", "fall", "on-fail", "target"];
 const LATER: [&str; 1] = ["weight-from"];
 
-const TCP: Keys = Keys { shared: &COMMON, now: &["port", "send", "expect"], later: &LATER };
+pub(super) const TCP: Keys = Keys { shared: &COMMON, now: &["port", "send", "expect"], later: &LATER };
 const HTTP: Keys = Keys {
     shared: &COMMON,
     now: &["port", "path", "method", "headers", "expect-status", "expect-body"],
     later: &LATER,
 };
-const HTTPS: Keys = Keys {
+pub(super) const HTTPS: Keys = Keys {
     shared: &COMMON,
     now: &[
         "port",
@@ -36,7 +36,39 @@ const HTTPS: Keys = Keys {
     ],
     later: &LATER,
 };
-const EXEC: Keys = Keys { shared: &COMMON, now: &["command", "user", "env"], later: &LATER };
+pub(super) const EXEC: Keys = Keys { shared: &COMMON, now: &["command", "user", "env"], later: &LATER };
+
+const ANY: Keys = Keys {
+    shared: &COMMON,
+    now: &[
+        "port",
+        "send",
+        "expect",
+        "path",
+        "method",
+        "headers",
+        "expect-status",
+        "expect-body",
+        "server-name",
+        "ca-file",
+        "insecure",
+        "command",
+        "user",
+        "env",
+    ],
+    later: &[
+        "weight-from",
+        "query",
+        "record",
+        "transport",
+        "service",
+        "tls",
+        "max-age",
+        "exists",
+        "unit",
+        "ttl",
+    ],
+};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Type {
@@ -79,8 +111,8 @@ fn check(table: &Table<'_>, report: &mut Report) -> CheckRead {
     let kind = table.need("type", report, check_type);
     match kind {
         Some(kind) => table.check(kind.keys(), &kind.others(), report),
-        // A key of any type may be meant.
-        None => {}
+        // The type is wrong or missing: a key of any type may be meant.
+        None => table.check(&ANY, &[], report),
     }
     let timing = timing(table, report);
     let rise = table.read("rise", report, times);

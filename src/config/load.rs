@@ -4,10 +4,11 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::neighbor::{self, NeighborRead};
-use super::report::{At, Fault, Report};
+use super::report::{Fault, Report};
 use super::router;
 use super::rules;
 use super::service::{self, Around};
+use super::syntax;
 use super::tree::{self, Keys, Table};
 use super::{Config, Loaded, Source};
 
@@ -22,15 +23,10 @@ const NAMED: [&str; 2] = ["neighbors", "services"];
 /// `sources`: the main file, then `conf.d/*.toml` in name order. Looks at nothing but the texts.
 pub fn load(sources: &[Source]) -> Result<Loaded, Report> {
     let mut report = Report::new(sources);
-    let mut files: Vec<Spanned<DeTable<'_>>> = Vec::new();
-    for (file, source) in sources.iter().enumerate() {
-        let (table, errors) = DeTable::parse_recoverable(&source.text);
-        files.push(table);
-        for error in errors {
-            let at = At::new(file, error.span().unwrap_or(0..0));
-            report.push(Fault::new(format!("not TOML: {}", error.message()), "").at(&at).syntax());
-        }
-    }
+    let each = sources.iter().enumerate();
+    let texts: Vec<String> = each.map(|(file, source)| syntax::sound(file, &source.text, &mut report)).collect();
+    // What was not TOML is reported and blanked; what stands twice is left to the parser, which keeps one of them.
+    let files: Vec<Spanned<DeTable<'_>>> = texts.iter().map(|text| DeTable::parse_recoverable(text).0).collect();
     let root = tree::merge(&files, &NAMED, &mut report);
     let config = read(&root, sources, &mut report);
     report.finish();
@@ -76,4 +72,39 @@ fn read(root: &Table<'_>, sources: &[Source], report: &mut Report) -> Option<Con
 fn hash(sources: &[Source]) -> u64 {
     let bytes = sources.iter().flat_map(|source| source.text.bytes());
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{check, neighbor, router, service};
+    use super::*;
+
+    /// The reference is what operators copy from: no key may be missing there.
+    #[test]
+    fn the_reference_has_every_key() {
+        let reference = include_str!("../../config/reference.toml");
+        let tables = [
+            router::ROUTER,
+            router::LOG,
+            router::METRICS,
+            router::DRAIN,
+            neighbor::NEIGHBOR,
+            service::BINDING,
+            service::HEALTH,
+            check::TCP,
+            check::HTTPS,
+            check::EXEC,
+        ];
+        let known = tables.iter().flat_map(|keys| keys.shared.iter().chain(keys.now));
+        let service = service::SERVICE.now.iter().filter(|key| !["binding", "health", "checks"].contains(key));
+        let written = |key: &str| {
+            let line = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
+            reference.lines().any(line) || reference.contains(&format!(" {key} = "))
+        };
+        let missing: Vec<_> = known.chain(service).filter(|key| !written(key)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+        for name in ROOT.now {
+            assert!(reference.lines().any(|l| l.starts_with(&format!("[{name}"))), "{name}");
+        }
+    }
 }

@@ -13,7 +13,7 @@ use super::values;
 use super::{Bandwidth, Binding, Health, Listen, Protocol, Quorum, Service, WhenDown};
 use crate::bgp::wire::Origin;
 
-const SERVICE: Keys = Keys {
+pub(super) const SERVICE: Keys = Keys {
     shared: &[], now: &[
         "prefixes",
         "enabled",
@@ -32,8 +32,8 @@ const SERVICE: Keys = Keys {
     ],
     later: &["depends-on"],
 };
-const BINDING: Keys = Keys { shared: &[], now: &["interface", "manage", "listen", "grace"], later: &["linger"] };
-const HEALTH: Keys = Keys {
+pub(super) const BINDING: Keys = Keys { shared: &[], now: &["interface", "manage", "listen", "grace"], later: &["linger"] };
+pub(super) const HEALTH: Keys = Keys {
     shared: &[], now: &["quorum", "per-prefix", "start-hold", "when-down", "disable-file"],
     later: &["ramp", "damping", "hooks"],
 };

@@ -272,6 +272,6 @@ impl<'a> Value<'a> {
             .ok()
             .and_then(|n| u64::try_from(n).ok())
             .filter(|n| (least..=most).contains(n))
-            .ok_or_else(|| Fault::new("number out of range", format!("should be {least} to {most}")))
+            .ok_or_else(|| Fault::new(format!("{number} is out of range"), format!("should be {least} to {most}")))
     }
 }

@@ -135,7 +135,7 @@ fn host(address: IpAddr) -> Result<IpAddr, Fault> {
         _ if address.is_unspecified() => wrong("the unspecified address"),
         _ if address.is_multicast() => wrong("a multicast address"),
         IpAddr::V4(Ipv4Addr::BROADCAST) => wrong("the broadcast address"),
-        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => wrong("an IPv4 address in IPv6 clothes; write it as IPv4"),
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => wrong("IPv4-mapped; write it as IPv4"),
         IpAddr::V4(_) | IpAddr::V6(_) => Ok(address),
     }
 }
