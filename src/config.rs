@@ -14,6 +14,36 @@ use serde::{Deserialize, Serialize};
 
 use crate::bgp::wire::{Asn, Community, LargeCommunity, Origin};
 
+mod attributes;
+mod check;
+mod load;
+mod nearest;
+mod neighbor;
+mod report;
+mod router;
+mod rules;
+mod service;
+mod syntax;
+mod tree;
+mod values;
+
+pub use load::load;
+pub use report::{Diagnostic, Position, Report, Severity};
+
+/// One file, read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Source {
+    pub path: PathBuf,
+    pub text: String,
+}
+
+/// A configuration without errors, and what is to be said of it all the same.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Loaded {
+    pub config: Config,
+    pub warnings: Report,
+}
+
 #[derive(Clone, PartialEq, Debug)]
 pub struct Config {
     /// The main file as it was named on the command line.
@@ -70,6 +100,14 @@ pub enum LogLevel {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Bandwidth {
     pub bytes_per_second: u64,
+}
+
+impl Bandwidth {
+    /// So many percent of it.
+    pub fn share(self, weight: u8) -> u64 {
+        let share = u128::from(self.bytes_per_second) * u128::from(weight) / 100;
+        u64::try_from(share).unwrap_or(u64::MAX)
+    }
 }
 
 #[derive(Clone, PartialEq, Debug)]

@@ -9,6 +9,7 @@
 pub mod admin;
 pub mod client;
 pub mod clock;
+pub mod files;
 pub mod listeners;
 pub mod log;
 pub mod netlink;
@@ -16,9 +17,3 @@ pub mod notify;
 pub mod sockopt;
 pub mod tcp;
 pub mod terminal;
-
-/// `anycaster run`: the daemon, in the foreground, until it is told to stop. The result is the exit code.
-pub fn run(config_path: &std::path::Path, _strict: bool) -> u8 {
-    terminal::complain(&format!("{}: this build has no engine", config_path.display()));
-    2
-}

@@ -1,10 +1,277 @@
-//! `anycaster check`.
+//! `anycaster check`: who owns which prefix, what would go to which neighbor, every problem with its line.
 
+use std::io::{self, Write};
+use std::net::IpAddr;
 use std::path::Path;
 
-use crate::io::terminal;
+use ipnet::IpNet;
+use serde::Serialize;
 
-pub fn check(path: &Path, _json: bool, _colour: bool) -> u8 {
-    terminal::complain(&format!("{}: this build has no configuration reader", path.display()));
+use crate::bgp::wire::{Attributes, Family, Origin};
+use crate::config::{self, Config, Diagnostic, Neighbor, Service, Severity};
+use crate::io::files;
+
+/// The exit code: 0 is a valid configuration, with or without warnings; 2 is anything else.
+pub fn check(path: &Path, json: bool, colour: bool) -> u8 {
+    let read = files::read_sources(path);
+    let (config, report) = match read.as_deref().map(config::load) {
+        Ok(Ok(loaded)) => (Some(loaded.config), loaded.warnings),
+        Ok(Err(report)) => (None, report),
+        Err(why) => return unreadable(why, json),
+    };
+    if json {
+        say(io::stdout(), &self::json(config.as_ref(), &report.diagnostics()));
+    } else {
+        say(io::stderr(), &report.render(colour));
+        say(io::stdout(), &config.as_ref().map(render).unwrap_or_default());
+    }
+    if config.is_some() { 0 } else { 2 }
+}
+
+fn unreadable(why: &str, json: bool) -> u8 {
+    if json {
+        let diagnostic = Diagnostic {
+            severity: Severity::Error,
+            file: None,
+            line: None,
+            column: None,
+            end: None,
+            message: why.to_owned(),
+            help: None,
+        };
+        say(io::stdout(), &self::json(None, &[diagnostic]));
+    } else {
+        say(io::stderr(), &format!("error: {why}\n"));
+    }
     2
+}
+
+/// A reader that went away (`check | head`) is no problem of the configuration.
+fn say(mut to: impl Write, text: &str) {
+    let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
+}
+
+/// One prefix, its owner, and what each neighbor would be told.
+struct Owned<'a> {
+    prefix: IpNet,
+    service: &'a Service,
+    /// The next wider prefix of another service, which this one takes addresses from.
+    within: Option<(IpNet, &'a Service)>,
+    told: Vec<(&'a Neighbor, Attributes)>,
+}
+
+/// In the order of addresses, wider prefixes first.
+fn owned(config: &Config) -> Vec<Owned<'_>> {
+    let of = |service| move |prefix: &IpNet| (*prefix, service);
+    let mut all: Vec<(IpNet, &Service)> =
+        config.services.iter().flat_map(|service| service.prefixes.iter().map(of(service))).collect();
+    all.sort_by_key(|(prefix, _)| (*prefix, prefix.prefix_len()));
+    // Sorted like this, what contains a prefix is on the path of those that contain the one before it.
+    let mut path: Vec<(IpNet, &Service)> = Vec::new();
+    let mut owned = Vec::new();
+    for (prefix, service) in all {
+        while path.last().is_some_and(|(wider, _)| !wider.contains(&prefix)) {
+            path.pop();
+        }
+        let within = path.last().filter(|(_, other)| other.name != service.name).copied();
+        path.push((prefix, service));
+        let told = config.told(service, Family::of(&prefix));
+        owned.push(Owned { prefix, service, within, told });
+    }
+    owned
+}
+
+impl Config {
+    fn told<'a>(&'a self, service: &'a Service, family: Family) -> Vec<(&'a Neighbor, Attributes)> {
+        let carries = |neighbor: &&Neighbor| match family {
+            Family::Ipv4 => neighbor.families.ipv4,
+            Family::Ipv6 => neighbor.families.ipv6,
+        };
+        let neighbors = service.neighbors.iter().filter_map(|index| self.neighbors.get(*index)).filter(carries);
+        neighbors.map(|neighbor| (neighbor, self.attributes(service, neighbor))).collect()
+    }
+}
+
+/// The table of owners, aligned, and below it which service takes addresses from which.
+pub fn render(config: &Config) -> String {
+    let mut rows = vec![["PREFIX", "SERVICE", "NEIGHBORS", "ATTRIBUTES"].map(str::to_owned)];
+    let mut notes = String::new();
+    for owned in owned(config) {
+        let prefix = owned.prefix.to_string();
+        if let Some((wider, other)) = owned.within {
+            let (service, other) = (&owned.service.name, &other.name);
+            notes.push_str(&format!("{prefix} of {service} lies in {wider} of {other}: {service} owns its addresses\n"));
+        }
+        let mut groups: Vec<(Vec<String>, String)> = Vec::new();
+        for (neighbor, attributes) in &owned.told {
+            let name = neighbor.name.clone();
+            let text = describe(&owned, neighbor, attributes);
+            match groups.iter_mut().find(|(_, known)| *known == text) {
+                Some((names, _)) => names.push(name),
+                None => groups.push((vec![name], text)),
+            }
+        }
+        if groups.is_empty() {
+            groups.push((vec!["-".to_owned()], "announced to nobody".to_owned()));
+        }
+        for (index, (names, text)) in groups.into_iter().enumerate() {
+            let (prefix, service) = match index {
+                0 => (prefix.clone(), owned.service.name.clone()),
+                _ => (String::new(), String::new()),
+            };
+            rows.push([prefix, service, names.join(", "), text]);
+        }
+    }
+    let mut text = align(&rows);
+    if !notes.is_empty() {
+        text.push('\n');
+        text.push_str(&notes);
+    }
+    text
+}
+
+fn align(rows: &[[String; 4]]) -> String {
+    let width = |pick: fn(&[String; 4]) -> &String| rows.iter().map(|row| pick(row).len()).max().unwrap_or(0);
+    let (first, second, third) = (width(|[a, ..]| a), width(|[_, b, ..]| b), width(|[_, _, c, _]| c));
+    let line = |[prefix, service, neighbors, attributes]: &[String; 4]| {
+        format!("{prefix:first$}  {service:second$}  {neighbors:third$}  {attributes}\n")
+    };
+    rows.iter().map(line).collect()
+}
+
+/// In the order of the decision process where the router has one: local preference, path, origin, MED, then the rest.
+fn describe(owned: &Owned<'_>, neighbor: &Neighbor, attributes: &Attributes) -> String {
+    let mut parts = Vec::new();
+    match (owned.service.enabled, owned.service.weight, neighbor.enabled) {
+        (false, _, _) => return "service disabled".to_owned(),
+        (_, _, false) => return "neighbor disabled".to_owned(),
+        (_, 0, _) => return "drained (weight 0)".to_owned(),
+        (true, _, true) => {}
+    }
+    parts.extend(attributes.local_preference.map(|preference| format!("local-preference {preference}")));
+    let path: Vec<String> = attributes.as_path.iter().map(ToString::to_string).collect();
+    parts.push(if path.is_empty() { "as-path empty".to_owned() } else { format!("as-path {}", path.join(" ")) });
+    match attributes.origin {
+        Origin::Igp => {}
+        Origin::Egp | Origin::Incomplete => parts.push(format!("origin {}", origin(attributes.origin))),
+    }
+    parts.extend(attributes.med.map(|med| format!("med {med}")));
+    let communities: Vec<String> = attributes.communities.iter().map(ToString::to_string).collect();
+    if !communities.is_empty() {
+        parts.push(format!("communities {}", communities.join(" ")));
+    }
+    let large: Vec<String> = attributes.large_communities.iter().map(ToString::to_string).collect();
+    if !large.is_empty() {
+        parts.push(format!("large-communities {}", large.join(" ")));
+    }
+    parts.extend(attributes.link_bandwidth.map(|bandwidth| {
+        let kind = if bandwidth.transitive { "" } else { " non-transitive" };
+        format!("bandwidth {}{kind}", bits(bandwidth.bytes_per_second))
+    }));
+    parts.extend(next_hop(&owned.prefix, neighbor).map(|address| format!("next-hop {address}")));
+    parts.join(", ")
+}
+
+/// As in the file.
+fn bits(bytes_per_second: u64) -> String {
+    let bits = u128::from(bytes_per_second) * 8;
+    let units = [(1_000_000_000, "Gbit"), (1_000_000, "Mbit"), (1_000, "kbit")];
+    let unit = units.into_iter().find(|(size, _)| bits >= *size);
+    let (size, name) = unit.unwrap_or((1, "bit"));
+    let fraction = format!("{:03}", bits % size * 1_000 / size);
+    let fraction = fraction.trim_end_matches('0');
+    let point = if fraction.is_empty() { "" } else { "." };
+    format!("{}{point}{fraction}{name}", bits / size)
+}
+
+fn origin(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Igp => "igp",
+        Origin::Egp => "egp",
+        Origin::Incomplete => "incomplete",
+    }
+}
+
+/// Where it is not the session's own.
+fn next_hop(prefix: &IpNet, neighbor: &Neighbor) -> Option<IpAddr> {
+    match prefix {
+        IpNet::V4(_) => neighbor.next_hop.ipv4.map(IpAddr::V4),
+        IpNet::V6(_) => neighbor.next_hop.ipv6.map(IpAddr::V6),
+    }
+}
+
+#[derive(Serialize)]
+struct Output<'a> {
+    /// Sixteen hexadecimal digits; null where the configuration is not valid.
+    hash: Option<String>,
+    prefixes: Vec<OwnedOutput<'a>>,
+    diagnostics: &'a [Diagnostic],
+}
+
+#[derive(Serialize)]
+struct OwnedOutput<'a> {
+    prefix: String,
+    service: &'a str,
+    enabled: bool,
+    weight: u8,
+    within: Option<Within<'a>>,
+    neighbors: Vec<Told<'a>>,
+}
+
+#[derive(Serialize)]
+struct Within<'a> {
+    prefix: String,
+    service: &'a str,
+}
+
+/// The same names as in `GET /routes`.
+#[derive(Serialize)]
+struct Told<'a> {
+    name: &'a str,
+    enabled: bool,
+    /// Null: the session's own address.
+    next_hop: Option<IpAddr>,
+    as_path: Vec<u32>,
+    origin: &'static str,
+    med: Option<u32>,
+    local_preference: Option<u32>,
+    communities: Vec<String>,
+    large_communities: Vec<String>,
+    bandwidth: Option<u64>,
+}
+
+/// One object and a newline; without a configuration, the diagnostics alone.
+pub fn json(config: Option<&Config>, diagnostics: &[Diagnostic]) -> String {
+    let owned = config.map(owned).unwrap_or_default();
+    let output = Output {
+        hash: config.map(|config| format!("{:016x}", config.hash)),
+        prefixes: owned.iter().map(owned_output).collect(),
+        diagnostics,
+    };
+    let mut text = serde_json::to_string_pretty(&output).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+fn owned_output<'a>(owned: &Owned<'a>) -> OwnedOutput<'a> {
+    let told = |(neighbor, attributes): &(&'a Neighbor, Attributes)| Told {
+        name: &neighbor.name,
+        enabled: neighbor.enabled,
+        next_hop: next_hop(&owned.prefix, neighbor),
+        as_path: attributes.as_path.iter().map(|asn| asn.get()).collect(),
+        origin: origin(attributes.origin),
+        med: attributes.med,
+        local_preference: attributes.local_preference,
+        communities: attributes.communities.iter().map(ToString::to_string).collect(),
+        large_communities: attributes.large_communities.iter().map(ToString::to_string).collect(),
+        bandwidth: attributes.link_bandwidth.map(|bandwidth| bandwidth.bytes_per_second),
+    };
+    OwnedOutput {
+        prefix: owned.prefix.to_string(),
+        service: &owned.service.name,
+        enabled: owned.service.enabled,
+        weight: owned.service.weight,
+        within: owned.within.map(|(prefix, service)| Within { prefix: prefix.to_string(), service: &service.name }),
+        neighbors: owned.told.iter().map(told).collect(),
+    }
 }
