@@ -48,7 +48,8 @@ fn reach(afi: u8, safi: u8, next_hop: usize, nlri: &[u8]) -> Vec<u8> {
 /// RFC 7606 §7 and the RFCs that follow its model, for one attribute beside well-formed others.
 #[test]
 fn one_malformed_attribute() {
-    let table: &[(&str, Codec, &[u8], Option<(Disposition, u8)>)] = &[
+    type Row = (&'static str, Codec, &'static [u8], Option<(Disposition, u8)>);
+    let table: &[Row] = &[
         ("MED", EXTERNAL, &[0x80, 4, 4, 0, 0, 0, 1], None),
         ("MED length", EXTERNAL, &[0x80, 4, 3, 0, 0, 0], Some((Withdraw, 5))),
         ("MED empty", EXTERNAL, &[0x80, 4, 0], Some((Withdraw, 5))),
@@ -123,7 +124,8 @@ fn path_for(codec: &Codec) -> &'static [u8] {
 /// ORIGIN, AS_PATH and NEXT_HOP, each in place of the good one.
 #[test]
 fn the_mandatory_attributes() {
-    let table: &[(&str, Codec, [&[u8]; 3], Option<u8>)] = &[
+    type Row = (&'static str, Codec, [&'static [u8]; 3], Option<u8>);
+    let table: &[Row] = &[
         ("good", EXTERNAL, [ORIGIN, PATH, NEXT_HOP], None),
         ("any order", EXTERNAL, [NEXT_HOP, PATH, ORIGIN], None),
         ("ORIGIN missing", EXTERNAL, [&[], PATH, NEXT_HOP], Some(1)),
