@@ -9,7 +9,9 @@
 //! An event only says that one socket is gone. Others may share the port (SO_REUSEPORT, another address), so the answer
 //! is always asked for. The kernel multicasts the event after it took the socket out of its tables: the answer is right at
 //! once, and needs no second question. There is no event for a new listener, and none for one that shuts down without
-//! being closed: whoever needs to know asks from time to time.
+//! being closed. And the kernel reports all closed sockets of the host through one work queue, before any filter: where
+//! they close faster than it is worked off, an event comes seconds late. So events are the short cut; whoever must
+//! know asks from time to time, also about a listener that is there.
 
 mod ask;
 mod filter;
