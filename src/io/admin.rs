@@ -13,6 +13,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -159,6 +160,43 @@ impl Admin {
             },
         );
         Ok(())
+    }
+}
+
+/// The thread that serves; dropped, it ends, and the socket is gone.
+#[derive(Debug)]
+pub struct Serving {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Serving {
+    pub fn start(admin: Admin, queries: mpsc::Sender<Query>) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    result = admin.serve(queries) => {
+                        if let Err(error) = result {
+                            tracing::error!(%error, "the control socket cannot be served");
+                        }
+                    }
+                    _ = stopped => {}
+                }
+            });
+        })?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // Bounded: the thread waits for nothing but its own tasks.
+            let _ended = thread.join().is_ok();
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The two clocks: one that only goes forward, for the engine; one for people.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use nix::time::ClockId;
 
@@ -15,15 +15,19 @@ pub fn now() -> Time {
     Time::from_nanos(seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds))
 }
 
-/// For logs and persisted expiries, never for the engine's deadlines.
-pub fn wall() -> SystemTime {
-    SystemTime::now()
+/// Wall time, for people and persisted expiries, never for the engine's deadlines. A clock before 1970 reads as 1970.
+pub fn since_1970() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
+/// For jitter: two daemons started together, or one started twice, differ.
+pub fn seed() -> u64 {
+    now().as_nanos() ^ u64::from(std::process::id()) << 40
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn the_engine_clock_goes_forward_at_the_pace_of_sleep() {

@@ -1,0 +1,189 @@
+//! The loop: every input into the engine, every output out of it.
+//!
+//! ```text
+//!   signals, listeners, netlink, connections, checks, files, queries --> engine.handle
+//!   engine.poll --> connections, listeners, netlink, checks, log, systemd
+//! ```
+//!
+//! One thread, one tokio runtime, nothing in it that blocks: checks, HTTP, disable-files and log lines have threads of
+//! their own, so none of them can delay a withdraw. Channels and their bounds stand where they are made, below.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::admin::{Query, Reply, Request};
+use super::checks::{ProbeRequest, Runner};
+use super::listeners::Listeners;
+use super::netlink::{self, Netlink};
+use super::notify::Notify;
+use super::tcp::{Connections, find_source};
+use super::{clock, log};
+use crate::Time;
+use crate::engine::{Clock, Engine, Explained, Input, Outcome, Output};
+use crate::facts::Fact;
+use crate::status::metrics::Snapshot;
+use crate::status::{Counters, Readiness};
+
+/// What netlink says at once when a whole table changes; the sender waits beyond it, and the kernel's own buffer (with
+/// its overrun, which reads everything again) behind that.
+pub(super) const FACTS: usize = 1024;
+
+/// Reads of connections: each at most 64 KiB, so a flood of all peers together costs 4 MiB, and then waits in TCP.
+pub(super) const RECEIVED: usize = 64;
+
+/// Results of checks; the runner waits beyond it.
+pub(super) const RESULTS: usize = 256;
+
+/// Everything the loop drives.
+pub(super) struct Daemon {
+    pub(super) engine: Engine,
+    pub(super) facts: mpsc::Receiver<Input>,
+    pub(super) received: mpsc::Receiver<Input>,
+    pub(super) results: mpsc::Receiver<Input>,
+    pub(super) queries: mpsc::Receiver<Query>,
+    pub(super) connections: Connections,
+    pub(super) listeners: Listeners,
+    pub(super) netlink: Netlink,
+    pub(super) netlink_counters: Arc<netlink::Counters>,
+    pub(super) runner: Runner,
+    pub(super) notify: Notify,
+    pub(super) started_at: Duration,
+    /// Probes that could not be handed to the check thread.
+    pub(super) probe_errors: u64,
+}
+
+impl Daemon {
+    pub(super) async fn run(mut self) -> std::io::Result<()> {
+        let mut term = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        loop {
+            if self.perform().is_break() {
+                return Ok(());
+            }
+            self.notify.watchdog(clock::now());
+            if let Some(inputs) = self.wait(&mut term, &mut interrupt).await {
+                for input in inputs {
+                    self.engine.handle(clock::now(), input);
+                }
+            }
+        }
+    }
+
+    /// The next thing that happened, what is most urgent first: a listener that died, an address that went. Timers come
+    /// last and lose nothing by it, because every input runs what is due.
+    async fn wait(&mut self, term: &mut Signal, interrupt: &mut Signal) -> Option<Vec<Input>> {
+        let deadline = self.engine.deadline().min(self.notify.deadline().unwrap_or(Time::MAX));
+        tokio::select! {
+            biased;
+            facts = self.listeners.changed() => Some(facts.into_iter().map(Input::Fact).collect()),
+            Some(input) = self.facts.recv() => Some(vec![input]),
+            _ = term.recv() => Some(vec![Input::Stop]),
+            _ = interrupt.recv() => Some(vec![Input::Stop]),
+            Some(input) = self.received.recv() => Some(vec![input]),
+            Some(input) = self.results.recv() => Some(vec![input]),
+            Some(query) = self.queries.recv() => {
+                self.answer(query);
+                None
+            }
+            () = until(deadline) => Some(vec![Input::Tick]),
+        }
+    }
+
+    /// Drains the engine. What is answered on the spot goes back in at once.
+    fn perform(&mut self) -> ControlFlow<()> {
+        let mut answers = VecDeque::new();
+        loop {
+            while let Some(output) = self.engine.poll() {
+                match output {
+                    Output::Dial { connection, to } => self.connections.dial(connection, to),
+                    Output::Send { connection, bytes } => {
+                        let written = self.connections.send(connection, bytes);
+                        if written > 0 {
+                            answers.push_back(Input::Written { connection, bytes: written });
+                        }
+                    }
+                    Output::Close { connection } => self.connections.close(connection),
+                    Output::Probe { probe } => {
+                        let (state, reason, prefixes) = self.engine.words(probe.service);
+                        if let Err(error) = self.runner.probe(ProbeRequest { probe, state, reason, prefixes }) {
+                            self.probe_errors += 1;
+                            let outcome = Outcome::Fail { detail: error.to_string() };
+                            answers.push_back(Input::Probed { probe, outcome, took: Duration::ZERO });
+                        }
+                    }
+                    Output::Ask { watch } => {
+                        let listening = self.listeners.ask(&watch);
+                        answers.push_back(Input::Fact(Fact::Listener { watch, listening }));
+                    }
+                    Output::Watch { watches } => {
+                        answers.extend(self.listeners.set_watches(&watches).into_iter().map(Input::Fact));
+                    }
+                    Output::FindSource { to } => {
+                        answers.push_back(Input::Source { to, address: find_source(to) });
+                    }
+                    Output::Manage { address, present } => self.netlink.manage(address, present),
+                    Output::Event(event) => log::event(&event),
+                    Output::Ready => self.notify.ready(),
+                    Output::Stopping => self.notify.stopping(),
+                    Output::Exit => return ControlFlow::Break(()),
+                }
+            }
+            let Some(input) = answers.pop_front() else { return ControlFlow::Continue(()) };
+            self.engine.handle(clock::now(), input);
+        }
+    }
+
+    fn answer(&self, query: Query) {
+        let clock = Clock { now: clock::now(), wall: clock::since_1970() };
+        let reply = match query.request {
+            Request::Status => Reply::Status(Box::new(self.engine.status(clock))),
+            Request::Neighbors => Reply::Neighbors(self.engine.neighbors(clock)),
+            Request::Services => Reply::Services(self.engine.services(clock)),
+            Request::Routes => Reply::Routes(self.engine.routes(clock)),
+            Request::Metrics => Reply::Metrics(Box::new(Snapshot {
+                status: self.engine.status(clock),
+                counters: self.counters(),
+                max_prefixes: self.engine.config().metrics.max_prefixes,
+            })),
+            Request::Explain(what) => match self.engine.explain(clock, &what) {
+                Explained::Prefix(explanation) => Reply::Explanation(explanation),
+                Explained::Service(explanations) => Reply::Explanations(explanations),
+                Explained::Unknown(known) => Reply::Unknown { known },
+            },
+            Request::Health => Reply::Healthy,
+            Request::Ready => {
+                let status = self.engine.status(clock);
+                Reply::Ready(Readiness::new(&status.config, &status.neighbors))
+            }
+        };
+        // A client that hung up needs no answer.
+        let _gone = query.reply.send(reply).is_err();
+    }
+
+    fn counters(&self) -> Counters {
+        let mut counters = self.engine.counters();
+        counters.started_at = self.started_at.as_secs_f64();
+        counters.netlink_resyncs = self.netlink_counters.resyncs.load(Ordering::Relaxed);
+        counters.send_errors.insert("probe".into(), self.probe_errors);
+        counters
+    }
+}
+
+async fn until(deadline: Time) {
+    if deadline == Time::MAX {
+        return std::future::pending().await;
+    }
+    let wait = deadline.since(clock::now());
+    if wait.is_zero() {
+        // Work is left over from a bounded step: let sockets have their turn, then go on.
+        tokio::task::yield_now().await;
+    } else {
+        tokio::time::sleep(wait).await;
+    }
+}
