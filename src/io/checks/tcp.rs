@@ -14,6 +14,8 @@ const MOST_READ: usize = 64 * 1024;
 
 /// All that a check without `send` and `expect` asks for.
 pub(super) fn connected(socket: Socket) -> Result<String, Bad> {
+    drop(socket);
+    Ok("connected".to_owned())
 }
 
 /// The rest of a connect that was not over at once.
