@@ -10,11 +10,84 @@ pub mod admin;
 pub mod checks;
 pub mod client;
 pub mod clock;
+mod daemon;
+mod disable_files;
 pub mod files;
 pub mod listeners;
 pub mod log;
 pub mod netlink;
 pub mod notify;
+mod rights;
 pub mod sockopt;
 pub mod tcp;
 pub mod terminal;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::config::{self, Config};
+use crate::engine::Engine;
+
+/// `anycaster run`: the daemon, in the foreground, until it is told to stop. The result is the exit code.
+///
+/// `strict` says that a broken file must not be replaced by the last good one; it never is yet.
+pub fn run(config_path: &Path, _strict: bool) -> u8 {
+    let Some(config) = load(config_path) else { return 2 };
+    match serve(config) {
+        Ok(()) => 0,
+        Err(problem) => {
+            terminal::complain(&problem);
+            2
+        }
+    }
+}
+
+/// Every problem goes to standard error.
+fn load(path: &Path) -> Option<Config> {
+    let sources = files::read_sources(path).map_err(|problem| terminal::complain(&problem)).ok()?;
+    let (config, report) = match config::load(&sources) {
+        Ok(loaded) => (Some(loaded.config), loaded.warnings),
+        Err(report) => (None, report),
+    };
+    if !report.is_empty() {
+        terminal::complain(report.render(terminal::error_colour()).trim_end());
+    }
+    config
+}
+
+/// Everything that can be refused is refused before anything is announced; the error is one sentence.
+fn serve(config: Config) -> Result<(), String> {
+    let say = |error: &dyn std::fmt::Display| error.to_string();
+    rights::suffice(&config)?;
+    let router = &config.router;
+    let admin = admin::Admin::bind(&router.control, router.control_group.as_deref(), router.http).map_err(|e| say(&e))?;
+    let _log = log::start(&router.log).map_err(|error| format!("logging cannot start: {error}"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| say(&e))?;
+    let (queries_in, queries) = mpsc::channel(admin::QUERIES);
+    let _admin = admin::Serving::start(admin, queries_in).map_err(|e| say(&e))?;
+    runtime.block_on(async {
+        let (facts_in, facts) = mpsc::channel(daemon::FACTS);
+        let (received_in, received) = mpsc::channel(daemon::RECEIVED);
+        let (results_in, results) = mpsc::channel(daemon::RESULTS);
+        let counters = Arc::new(netlink::Counters::default());
+        let _disable_files = disable_files::watch(&config, facts_in.clone()).map_err(|e| say(&e))?;
+        let daemon = daemon::Daemon {
+            runner: checks::Runner::new(&config, results_in).map_err(|e| say(&e))?,
+            listeners: listeners::Listeners::open(Arc::clone(&counters)).map_err(|e| say(&e))?,
+            netlink: netlink::Netlink::start(facts_in, Arc::clone(&counters)).map_err(|e| say(&e))?,
+            netlink_counters: counters,
+            connections: tcp::Connections::new(received_in),
+            notify: notify::Notify::start().map_err(|e| say(&e))?,
+            engine: Engine::new(clock::now(), config, clock::seed()),
+            facts,
+            received,
+            results,
+            queries,
+            started_at: clock::since_1970(),
+            probe_errors: 0,
+        };
+        daemon.run().await.map_err(|e| say(&e))
+    })
+}
