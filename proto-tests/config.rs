@@ -83,6 +83,19 @@ fn every_bad_example_prints_exactly_its_diagnostics() {
 }
 
 #[test]
+fn no_file_at_all_is_an_error() {
+    let report = load(&[]).unwrap_err();
+    let places: Vec<_> = report.diagnostics().into_iter().map(|d| (d.file, d.message)).collect();
+    let expected = [
+        "[router] is missing",
+        "there is no neighbor",
+        "there is no service: nothing will be announced",
+    ];
+    assert_eq!(places, expected.map(|message| (None, message.to_owned())));
+    assert!(report.render(false).ends_with("\n2 errors, 1 warning\n"));
+}
+
+#[test]
 fn warnings_are_not_errors() {
     let text = r#"
 [router]
