@@ -29,6 +29,7 @@ mod values;
 
 pub use load::load;
 pub use report::{Diagnostic, Position, Report, Severity};
+pub use values::show_community;
 
 /// One file, read.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -11,39 +11,47 @@ use crate::bgp::wire::{Attributes, Family, Origin};
 use crate::config::{self, Config, Diagnostic, Neighbor, Service, Severity};
 use crate::io::files;
 
-/// The exit code: 0 is a valid configuration, with or without warnings; 2 is anything else.
+/// Prints what [`outcome`] says and gives its exit code.
 pub fn check(path: &Path, json: bool, colour: bool) -> u8 {
+    let outcome = outcome(path, json, colour);
+    say(io::stderr(), &outcome.errors);
+    say(io::stdout(), &outcome.output);
+    outcome.code
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    /// 0 is a valid configuration, with or without warnings; 2 is anything else.
+    pub code: u8,
+    pub output: String,
+    pub errors: String,
+}
+
+/// With `json` all is in the output; without it, problems are among the errors.
+pub fn outcome(path: &Path, json: bool, colour: bool) -> Outcome {
     let read = files::read_sources(path);
     let (config, report) = match read.as_deref().map(config::load) {
         Ok(Ok(loaded)) => (Some(loaded.config), loaded.warnings),
         Ok(Err(report)) => (None, report),
         Err(why) => return unreadable(why, json),
     };
+    let code = if config.is_some() { 0 } else { 2 };
     if json {
-        say(io::stdout(), &self::json(config.as_ref(), &report.diagnostics()));
-    } else {
-        say(io::stderr(), &report.render(colour));
-        say(io::stdout(), &config.as_ref().map(render).unwrap_or_default());
+        let output = self::json(config.as_ref(), &report.diagnostics());
+        return Outcome { code, output, errors: String::new() };
     }
-    if config.is_some() { 0 } else { 2 }
+    let output = config.as_ref().map(render).unwrap_or_default();
+    Outcome { code, output, errors: report.render(colour) }
 }
 
-fn unreadable(why: &str, json: bool) -> u8 {
-    if json {
-        let diagnostic = Diagnostic {
-            severity: Severity::Error,
-            file: None,
-            line: None,
-            column: None,
-            end: None,
-            message: why.to_owned(),
-            help: None,
-        };
-        say(io::stdout(), &self::json(None, &[diagnostic]));
-    } else {
-        say(io::stderr(), &format!("error: {why}\n"));
+fn unreadable(why: &str, json: bool) -> Outcome {
+    let (file, line, column, end, help) = (None, None, None, None, None);
+    let message = why.to_owned();
+    if !json {
+        return Outcome { code: 2, output: String::new(), errors: format!("error: {message}\n") };
     }
-    2
+    let diagnostic = Diagnostic { severity: Severity::Error, file, line, column, end, message, help };
+    Outcome { code: 2, output: self::json(None, &[diagnostic]), errors: String::new() }
 }
 
 /// A reader that went away (`check | head`) is no problem of the configuration.
@@ -156,7 +164,7 @@ fn describe(owned: &Owned<'_>, neighbor: &Neighbor, attributes: &Attributes) -> 
         Origin::Egp | Origin::Incomplete => parts.push(format!("origin {}", origin(attributes.origin))),
     }
     parts.extend(attributes.med.map(|med| format!("med {med}")));
-    let communities: Vec<String> = attributes.communities.iter().map(ToString::to_string).collect();
+    let communities: Vec<String> = attributes.communities.iter().copied().map(config::show_community).collect();
     if !communities.is_empty() {
         parts.push(format!("communities {}", communities.join(" ")));
     }

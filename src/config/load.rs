@@ -79,6 +79,15 @@ mod tests {
     use super::super::{check, neighbor, router, service};
     use super::*;
 
+    /// Vectors of the FNV authors.
+    #[test]
+    fn the_hash_is_fnv_1a() {
+        let of = |text: &str| hash(&[Source { path: "a".into(), text: text.to_owned() }]);
+        assert_eq!(of(""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(of("a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(of("foobar"), 0x8594_4171_f739_67e8);
+    }
+
     /// The reference is what operators copy from: no key may be missing there.
     #[test]
     fn the_reference_has_every_key() {

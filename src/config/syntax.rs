@@ -9,8 +9,8 @@ use toml::de::DeTable;
 
 use super::report::{At, Fault, Report};
 
-/// So many broken statements are no slips of a hand any more; also a bound on how often the text is parsed.
-const BROKEN_AT_MOST: usize = 50;
+/// So many broken statements are no slips of a hand any more; a bound on how often the text is parsed and searched.
+const BROKEN_AT_MOST: usize = 20;
 const DUPLICATE: &str = "duplicate key";
 
 /// The text with broken statements blanked; what was wrong with them is in the report.
@@ -45,7 +45,8 @@ pub(super) fn sound(file: usize, text: &str, report: &mut Report) -> String {
 fn duplicates(file: usize, text: &str, report: &mut Report) {
     let (_, errors) = DeTable::parse_recoverable(text);
     let lines = lines(text);
-    for span in errors.iter().filter(|error| error.message() == DUPLICATE).filter_map(toml::de::Error::span) {
+    let twice = errors.iter().filter(|error| error.message() == DUPLICATE);
+    for span in twice.filter_map(toml::de::Error::span).take(BROKEN_AT_MOST) {
         let name = text.get(span.clone()).unwrap_or_default();
         let fault = Fault::new(format!("`{name}` is defined twice"), "defined again here");
         let problem = fault.at(&At::new(file, span.clone())).syntax();

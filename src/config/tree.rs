@@ -41,12 +41,12 @@ pub(super) struct Table<'a> {
 }
 
 fn entries<'a>(file: usize, table: &'a DeTable<'a>) -> Vec<Entry<'a>> {
-    let entry = |(key, node): (&'a Spanned<_>, &'a Spanned<DeValue<'a>>)| Entry {
-        key: AsRef::<str>::as_ref(key.get_ref()),
-        at: At::new(file, key.span()),
-        value: Value { at: At::new(file, node.span()), node: node.get_ref() },
-    };
-    table.iter().map(|(key, node): (&'a Spanned<std::borrow::Cow<'a, str>>, _)| entry((key, node))).collect()
+    let mut all = Vec::with_capacity(table.len());
+    for (key, node) in table {
+        let value = Value { at: At::new(file, node.span()), node: node.get_ref() };
+        all.push(Entry { key: key.get_ref(), at: At::new(file, key.span()), value });
+    }
+    all
 }
 
 /// All top-level tables of all files; those that hold named tables (`neighbors`, `services`) are put together by name.

@@ -219,6 +219,14 @@ const WELL_KNOWN: [(&str, u32); 9] = [
     ("blackhole", 0xFFFF_029A),
 ];
 
+/// As in the file: by name where it has one.
+pub fn show_community(community: Community) -> String {
+    match WELL_KNOWN.iter().find(|(_, number)| *number == community.0) {
+        Some((name, _)) => (*name).to_owned(),
+        None => community.to_string(),
+    }
+}
+
 /// "65000:100" or a well-known name
 pub(super) fn community(value: &Value<'_>) -> Result<Community, Fault> {
     let text = value.text()?;
@@ -384,3 +392,6 @@ pub(super) fn link_local(address: IpAddr) -> bool {
 fn is_link_local(address: Ipv6Addr) -> bool {
     address.segments().first().is_some_and(|first| first & 0xFFC0 == 0xFE80)
 }
+
+#[cfg(test)]
+mod tests;
