@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::bgp::wire::{Asn, Community, LargeCommunity, Origin};
 
-mod attributes;
+mod asn;
 mod check;
 mod load;
-mod nearest;
+pub(crate) mod nearest;
 mod neighbor;
 mod report;
 mod router;

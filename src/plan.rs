@@ -9,7 +9,7 @@
 
 mod route;
 
-pub use route::{Route, attributes, is_internal, local_asn, route};
+pub use route::{Route, attributes, route};
 
 use std::net::IpAddr;
 

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::bgp::wire::{Attributes, Family, Origin};
+use crate::plan;
 use crate::config::{self, Config, Diagnostic, Neighbor, Service, Severity};
 use crate::io::files;
 
@@ -96,7 +97,8 @@ impl Config {
             Family::Ipv6 => neighbor.families.ipv6,
         };
         let neighbors = service.neighbors.iter().filter_map(|index| self.neighbors.get(*index)).filter(carries);
-        neighbors.map(|neighbor| (neighbor, self.attributes(service, neighbor))).collect()
+        let route = plan::route(service, false);
+        neighbors.map(|neighbor| (neighbor, plan::attributes(&route, &self.router, neighbor))).collect()
     }
 }
 

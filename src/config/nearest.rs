@@ -2,17 +2,18 @@
 
 /// The name a person most likely meant: few typing errors away, measured by its length.
 pub(super) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let word: Vec<char> = word.chars().take(64).collect();
     names
         .into_iter()
-        .map(|name| (distance(&word, &name.chars().collect::<Vec<_>>()), name))
-        .filter(|(errors, name)| *errors * 3 <= name.chars().count().max(word.len()))
+        .map(|name| (distance(word, name), name))
+        .filter(|(errors, name)| *errors * 3 <= name.chars().count().max(word.chars().count()))
         .min_by_key(|(errors, _)| *errors)
         .map(|(_, name)| name)
 }
 
 /// Damerau-Levenshtein (optimal string alignment): a swap of neighbouring letters is one error, as typing has it.
-fn distance(a: &[char], b: &[char]) -> usize {
+pub(crate) fn distance(a: &str, b: &str) -> usize {
+    // Nobody misspells more than a line.
+    let [a, b]: [Vec<char>; 2] = [a, b].map(|text| text.chars().take(64).collect());
     let mut before: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=b.len()).collect();
     let mut previous_left = None;

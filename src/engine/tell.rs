@@ -11,7 +11,6 @@ use crate::bgp::rib_out::{Batch, Link, NextHops, PrefixId, RibOut, RouteId};
 use crate::bgp::session::{Action, Kind, Negotiated, Received, Session, Settings};
 use crate::config::{self, Config, Policy};
 use crate::facts::Facts;
-use crate::plan::{is_internal, local_asn};
 
 /// Connections of neighbor n are numbered from n << 32 on: what is said of one finds its session by that.
 const CONNECTIONS_PER_NEIGHBOR: u32 = 32;
@@ -74,8 +73,8 @@ pub(super) fn neighbors(config: &Config, rows: usize, seed: u64) -> (Vec<Group>,
     let mut neighbors = Vec::new();
     for (index, neighbor) in config.neighbors.iter().enumerate() {
         let key = GroupKey {
-            local_asn: local_asn(&config.router, neighbor).get(),
-            internal: is_internal(&config.router, neighbor),
+            local_asn: neighbor.spoken_asn(config.router.asn).get(),
+            internal: neighbor.is_internal(config.router.asn),
             policy: neighbor.policy.clone(),
             link_bandwidth: neighbor.link_bandwidth,
         };
@@ -112,7 +111,7 @@ fn settings(config: &Config, neighbor: &config::Neighbor, index: usize, seed: u6
     Settings {
         name: neighbor.name.clone(),
         peer_asn: neighbor.asn,
-        local_asn: local_asn(&config.router, neighbor),
+        local_asn: neighbor.spoken_asn(config.router.asn),
         address: SocketAddr::new(neighbor.address, neighbor.port),
         families: neighbor.families,
         hold_time: neighbor.hold_time,

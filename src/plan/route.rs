@@ -2,15 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bgp::wire::{Asn, Attributes, Community, LinkBandwidth, Origin};
-use crate::config::{LinkBandwidthMode, Neighbor, PeerAsn, Policy, Router, Service};
+use crate::bgp::wire::{Attributes, Community, LargeCommunity, LinkBandwidth, Origin};
+use crate::config::{LinkBandwidthMode, Neighbor, Policy, Router, Service};
 
 /// A service's route before any neighbor's policy.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Route {
     pub origin: Origin,
     pub communities: Vec<Community>,
-    pub large_communities: Vec<crate::bgp::wire::LargeCommunity>,
+    pub large_communities: Vec<LargeCommunity>,
     pub med: Option<u32>,
     /// How often our AS stands in the path beyond the once that eBGP demands.
     pub prepend: u8,
@@ -29,7 +29,7 @@ pub fn route(service: &Service, deprefer: bool) -> Route {
         med,
         prepend,
         local_preference: service.local_preference,
-        bandwidth: share(service, if deprefer { 1 } else { service.weight }),
+        bandwidth: service.bandwidth.map(|bandwidth| bandwidth.share(if deprefer { 1 } else { service.weight })),
     };
     if deprefer {
         route.communities.push(Community::GRACEFUL_SHUTDOWN);
@@ -39,30 +39,10 @@ pub fn route(service: &Service, deprefer: bool) -> Route {
     route
 }
 
-fn share(service: &Service, weight: u8) -> Option<u64> {
-    let bandwidth = u128::from(service.bandwidth?.bytes_per_second);
-    // At most the bandwidth itself: the weight is at most 100.
-    u64::try_from(bandwidth * u128::from(weight) / 100).ok()
-}
-
-/// The AS spoken to this neighbor.
-pub fn local_asn(router: &Router, neighbor: &Neighbor) -> Asn {
-    neighbor.local_asn.unwrap_or(router.asn)
-}
-
-/// iBGP: AS_PATH stays empty, LOCAL_PREF goes along (RFC 4271 §5.1.2, §5.1.5).
-pub fn is_internal(router: &Router, neighbor: &Neighbor) -> bool {
-    match neighbor.asn {
-        PeerAsn::Is(asn) => asn == local_asn(router, neighbor),
-        PeerAsn::Internal => true,
-        PeerAsn::External => false,
-    }
-}
-
 /// What this neighbor is told of a route.
 pub fn attributes(route: &Route, router: &Router, neighbor: &Neighbor) -> Attributes {
-    let internal = is_internal(router, neighbor);
-    let asn = local_asn(router, neighbor);
+    let internal = neighbor.is_internal(router.asn);
+    let asn = neighbor.spoken_asn(router.asn);
     let prepend = usize::from(route.prepend) + usize::from(neighbor.policy.prepend);
     let transitive = match neighbor.link_bandwidth {
         LinkBandwidthMode::Transitive => Some(true),

@@ -2,6 +2,8 @@
 
 use ipnet::IpNet;
 
+use crate::config::nearest::distance;
+
 /// More would be a list, not a hint.
 const SHOWN: usize = 3;
 
@@ -23,23 +25,6 @@ pub fn nearest(asked: &str, known: &[String]) -> Vec<String> {
 fn overlap(one: &str, other: &str) -> bool {
     let (Ok(one), Ok(other)) = (one.parse::<IpNet>(), other.parse::<IpNet>()) else { return false };
     one.contains(&other) || other.contains(&one)
-}
-
-/// Letters to insert, remove or replace (Levenshtein).
-fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, letter) in from.chars().enumerate() {
-        let mut left = i + 1;
-        let mut next = vec![left];
-        for (other, above) in to.iter().zip(row.windows(2)) {
-            let [diagonal, above] = above else { continue };
-            left = (left + 1).min(above + 1).min(diagonal + usize::from(*other != letter));
-            next.push(left);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
