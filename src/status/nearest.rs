@@ -32,15 +32,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn distances() {
-        for (from, to, expected) in
-            [("", "", 0), ("dns", "", 3), ("", "dns", 3), ("dns", "dsn", 2), ("kitten", "sitting", 3)]
-        {
-            assert_eq!(distance(from, to), expected, "{from} {to}");
-        }
-    }
-
-    #[test]
     fn hints() {
         let known: Vec<String> =
             ["dns", "dns-internal", "web", "192.0.2.0/24", "192.0.2.53/32", "2001:db8::53/128"]
