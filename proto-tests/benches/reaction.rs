@@ -44,7 +44,8 @@ fn main() {
     if arguments.get(1).is_some_and(|word| word == "--serve") {
         return serve();
     }
-    let rounds = arguments.iter().position(|word| word == "--rounds").and_then(|at| arguments.get(at + 1));
+    let rounds =
+        arguments.iter().position(|word| word == "--rounds").and_then(|at| arguments.get(at + 1));
     let rounds = rounds.map_or(60, |word| word.parse().expect("--rounds N"));
     if lab::ready(&[]) {
         measure(rounds);
@@ -80,7 +81,8 @@ fn measure(rounds: usize) {
 
     for held in [0, 1000] {
         let rounds = if held == 0 { rounds } else { rounds / 2 };
-        let results: Vec<Round> = (0..rounds).map(|_| round(&host, &session, &notices, held)).collect();
+        let results: Vec<Round> =
+            (0..rounds).map(|_| round(&host, &session, &notices, held)).collect();
         report(held, &results);
     }
     assert_eq!(daemon.neighbor_state("tor"), "Established");
@@ -92,11 +94,17 @@ struct Round {
     announce: Duration,
 }
 
-fn round(host: &Namespace, session: &Connection, notices: &Receiver<Instant>, held: usize) -> Round {
+fn round(
+    host: &Namespace,
+    session: &Connection,
+    notices: &Receiver<Instant>,
+    held: usize,
+) -> Round {
     let (mut service, listening) = start_service(host);
     let (announced, update) = session.update();
     assert_eq!(update.announced, [PREFIX]);
-    let clients: Vec<TcpStream> = host.within(|| (0..held).map(|_| TcpStream::connect(SERVICE).expect("connect")).collect());
+    let clients: Vec<TcpStream> =
+        host.within(|| (0..held).map(|_| TcpStream::connect(SERVICE).expect("connect")).collect());
     std::thread::sleep(millis(50));
     while notices.try_recv().is_ok() {}
 
@@ -108,7 +116,11 @@ fn round(host: &Namespace, session: &Connection, notices: &Receiver<Instant>, he
     service.kill();
     drop(clients);
     std::thread::sleep(millis(50));
-    Round { notice: noticed - killed, withdraw: withdrawn - killed, announce: announced.saturating_duration_since(listening) }
+    Round {
+        notice: noticed - killed,
+        withdraw: withdrawn - killed,
+        announce: announced.saturating_duration_since(listening),
+    }
 }
 
 /// And the moment after its listen().
@@ -155,7 +167,13 @@ fn report(held: usize, results: &[Round]) {
         let mut values: Vec<Duration> = results.iter().map(pick).collect();
         values.sort();
         let at = |share: usize| values[(values.len() - 1) * share / 100];
-        println!("  {name:<32} median {:>10.1?}  p99 {:>10.1?}  min {:>10.1?}  max {:>10.1?}", at(50), at(99), at(0), at(100));
+        println!(
+            "  {name:<32} median {:>10.1?}  p99 {:>10.1?}  min {:>10.1?}  max {:>10.1?}",
+            at(50),
+            at(99),
+            at(0),
+            at(100)
+        );
         at(50)
     };
     let notice = column("kill -9 -> kernel's own notice", |round| round.notice);

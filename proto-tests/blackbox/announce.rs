@@ -103,7 +103,11 @@ fn updates_are_packed_full() {
         messages += 1;
     }
     assert!(messages <= 4, "2000 withdraws in {messages} messages");
-    assert_eq!(scene.witness().collect(millis(300)).len(), messages, "the other router heard the same");
+    assert_eq!(
+        scene.witness().collect(millis(300)).len(),
+        messages,
+        "the other router heard the same"
+    );
     scene.finish();
 }
 
@@ -125,7 +129,11 @@ fn exactly_the_prefix_that_lost_its_listener_is_withdrawn() {
         for connection in [&connection, scene.witness()] {
             let (at, update) = connection.update();
             assert_eq!(update, Update { withdrawn: texts(&[prefix]), ..Update::default() });
-            assert!(at.duration_since(start) < millis(250), "{prefix} after {:?}", at.duration_since(start));
+            assert!(
+                at.duration_since(start) < millis(250),
+                "{prefix} after {:?}",
+                at.duration_since(start)
+            );
         }
     }
     let _back = Listening::on(&scene.host, &["192.0.2.53"], 53);
@@ -157,13 +165,18 @@ fn stop_is_withdraw_then_settle_then_cease_with_a_text() {
     }
     for connection in [&connection, scene.witness()] {
         let (at, event) = connection.next(seconds(5)).expect("a Cease");
-        let Event::Message { kind: NOTIFICATION, body } = event else { panic!("{event:?} where a Cease was due") };
+        let Event::Message { kind: NOTIFICATION, body } = event else {
+            panic!("{event:?} where a Cease was due")
+        };
         assert_eq!(body[..2], [6, 2]);
         let (length, text) = body[2..].split_first().expect("a text (RFC 9003)");
         assert_eq!(usize::from(*length), text.len());
         assert!(!std::str::from_utf8(text).expect("UTF-8").is_empty());
         let after = at.duration_since(start);
-        assert!(after >= millis(950) && after < millis(2500), "withdraw-settle is 1 s, Cease after {after:?}");
+        assert!(
+            after >= millis(950) && after < millis(2500),
+            "withdraw-settle is 1 s, Cease after {after:?}"
+        );
         assert_eq!(connection.event(), Event::Closed);
     }
     let ended = scene.daemon.wait(seconds(5));
@@ -191,7 +204,16 @@ fn packets_to_a_connected_neighbor_have_ttl_255_and_dscp_cs6() {
     }
     let (host, router) = namespaces();
     let mut tcpdump = Command::new("tcpdump");
-    tcpdump.args(["-i", "h1", "-n", "-v", "-l", "-c", "6", "tcp and src host 10.97.1.2 and dst port 179"]);
+    tcpdump.args([
+        "-i",
+        "h1",
+        "-n",
+        "-v",
+        "-l",
+        "-c",
+        "6",
+        "tcp and src host 10.97.1.2 and dst port 179",
+    ]);
     let mut tcpdump = router.spawn(tcpdump.stdout(Stdio::piped()).stderr(Stdio::piped()));
     let mut said = String::new();
     BufReader::new(tcpdump.stderr()).read_line(&mut said).expect("tcpdump listens");
@@ -200,7 +222,8 @@ fn packets_to_a_connected_neighbor_have_ttl_255_and_dscp_cs6() {
     let connection = scene.tor.establish(&Open::default());
     connection.initial_updates();
     // "… IP (tos 0xc0, ttl 255, id …": the SYN, the OPEN and what follows
-    let headers: Vec<String> = lines.map_while(Result::ok).filter(|line| line.contains("IP (")).take(6).collect();
+    let headers: Vec<String> =
+        lines.map_while(Result::ok).filter(|line| line.contains("IP (")).take(6).collect();
     assert_eq!(headers.len(), 6);
     for header in headers {
         assert!(header.contains("tos 0xc0") && header.contains("ttl 255"), "{header}");

@@ -26,8 +26,13 @@ fn pauses(scene: &Scene, count: usize, spoil: impl Fn(&FakeNeighbor) -> Instant)
 /// RFC 4271 §10: jitter may shorten by a quarter; lengthening by as much, and 100 ms of a busy machine, pass.
 #[track_caller]
 fn assert_about(what: &str, got: &[Duration], wanted: &[u64]) {
-    let near = |(got, wanted): (&Duration, &u64)| *got >= millis(wanted * 3 / 4 - 10) && *got <= millis(wanted * 5 / 4 + 100);
-    assert!(got.len() == wanted.len() && got.iter().zip(wanted).all(near), "{what}: {got:?}, want about {wanted:?} ms");
+    let near = |(got, wanted): (&Duration, &u64)| {
+        *got >= millis(wanted * 3 / 4 - 10) && *got <= millis(wanted * 5 / 4 + 100)
+    };
+    assert!(
+        got.len() == wanted.len() && got.iter().zip(wanted).all(near),
+        "{what}: {got:?}, want about {wanted:?} ms"
+    );
 }
 
 #[test]
@@ -54,7 +59,8 @@ fn after_a_closed_connection_the_pause_stays_the_same() {
     if !ready() {
         return;
     }
-    let scene = Scene::new("hold-time = \"90s\"\nconnect-retry = \"400ms\"\nidle-hold = \"20s\"\n", WEB);
+    let scene =
+        Scene::new("hold-time = \"90s\"\nconnect-retry = \"400ms\"\nidle-hold = \"20s\"\n", WEB);
     let mut pauses = Vec::new();
     let mut ended = None;
     while pauses.len() < 4 {
@@ -110,7 +116,11 @@ fn a_session_that_was_up_for_long_starts_the_doubling_anew() {
     connection.event();
     let ended = Instant::now();
     let (arrived, _stream) = scene.tor.arrival(seconds(8)).expect("a connection");
-    assert_about("after a session of 6 s, longer than idle-hold-max", &[arrived.duration_since(ended)], &[200]);
+    assert_about(
+        "after a session of 6 s, longer than idle-hold-max",
+        &[arrived.duration_since(ended)],
+        &[200],
+    );
     scene.finish();
 }
 
@@ -141,7 +151,8 @@ fn a_neighbor_that_is_not_there_costs_nothing_and_is_named() {
     let (host, router) = namespaces();
     // No ARP answer either: connect() hangs.
     router.run("ip link set h1 arp off");
-    let scene = Scene::in_namespaces(host, router, "hold-time = \"90s\"\nconnect-retry = \"500ms\"\n", WEB);
+    let scene =
+        Scene::in_namespaces(host, router, "hold-time = \"90s\"\nconnect-retry = \"500ms\"\n", WEB);
     let before = scene.daemon.processor_time();
     std::thread::sleep(seconds(2));
     let used = scene.daemon.processor_time() - before;
@@ -180,7 +191,11 @@ fn a_neighbor_that_never_reads_is_dropped_by_the_send_hold_timer() {
         let said = scene.daemon.last_error("tor-a");
         if said.to_lowercase().contains("send hold") { Ok(()) } else { Err(said) }
     });
-    assert!(start.elapsed() >= millis(1900), "send-hold-time is 2 s, ended after {:?}", start.elapsed());
+    assert!(
+        start.elapsed() >= millis(1900),
+        "send-hold-time is 2 s, ended after {:?}",
+        start.elapsed()
+    );
     assert_ne!(scene.daemon.neighbor_state("tor-a"), "Established");
     scene.finish();
 }

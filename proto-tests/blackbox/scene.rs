@@ -9,7 +9,8 @@ use crate::lab::namespace::{Namespace, link};
 pub const PREFIXES: [&str; 2] = ["192.0.2.53/32", "2001:db8::53/128"];
 
 /// Keys of `[neighbors.tor-a]`: back at once after every error, and no KEEPALIVE in the way.
-pub const EAGER: &str = "hold-time = \"90s\"\nconnect-retry = \"0ms\"\nidle-hold = \"0ms\"\nidle-hold-max = \"0ms\"\n";
+pub const EAGER: &str =
+    "hold-time = \"90s\"\nconnect-retry = \"0ms\"\nidle-hold = \"0ms\"\nidle-hold-max = \"0ms\"\n";
 
 /// One service with nothing to prove but its addresses.
 pub const WEB: &str = "[services.web]\nprefixes = [\"192.0.2.53\", \"2001:db8::53\"]\n";
@@ -35,7 +36,13 @@ impl Scene {
         Self::with_tor(host, router, tor, keys, tables)
     }
 
-    pub fn with_tor(host: Namespace, router: Namespace, tor: FakeNeighbor, keys: &str, tables: &str) -> Self {
+    pub fn with_tor(
+        host: Namespace,
+        router: Namespace,
+        tor: FakeNeighbor,
+        keys: &str,
+        tables: &str,
+    ) -> Self {
         let other = FakeNeighbor::listen(&router, "10.97.2.1");
         let daemon = Daemon::start(&host, &configuration(keys, tables));
         let witness = other.establish(&Open { id: [10, 97, 0, 2].into(), ..Open::default() });

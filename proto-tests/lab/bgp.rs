@@ -48,7 +48,13 @@ pub struct Open {
 
 impl Default for Open {
     fn default() -> Self {
-        Self { version: 4, asn: 65001, hold: 90, id: Ipv4Addr::new(10, 97, 0, 1), capabilities: modern() }
+        Self {
+            version: 4,
+            asn: 65001,
+            hold: 90,
+            id: Ipv4Addr::new(10, 97, 0, 1),
+            capabilities: modern(),
+        }
     }
 }
 
@@ -156,7 +162,10 @@ impl Update {
             }
             15 if value.len() == 3 => self.end_of_rib = Some(family(value)),
             15 => self.withdrawn.extend(prefixes(&value[3..], family(value))),
-            _ => assert!(self.attributes.insert(kind, value.to_vec()).is_none(), "attribute {kind} twice"),
+            _ => assert!(
+                self.attributes.insert(kind, value.to_vec()).is_none(),
+                "attribute {kind} twice"
+            ),
         }
     }
 }

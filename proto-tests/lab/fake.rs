@@ -18,7 +18,9 @@ impl FakeNeighbor {
     /// On port 179 of `address`.
     pub fn listen(namespace: &Namespace, address: &str) -> Self {
         let address: IpAddr = address.parse().expect("an address");
-        let listener = namespace.within(|| TcpListener::bind(SocketAddr::new(address, 179))).expect("port 179");
+        let listener = namespace
+            .within(|| TcpListener::bind(SocketAddr::new(address, 179)))
+            .expect("port 179");
         Self::with(listener)
     }
 
@@ -49,7 +51,8 @@ impl FakeNeighbor {
 
     #[track_caller]
     pub fn accept(&self) -> Connection {
-        let (at, stream) = self.arrival(seconds(10)).expect("the daemon did not connect within 10 s");
+        let (at, stream) =
+            self.arrival(seconds(10)).expect("the daemon did not connect within 10 s");
         Connection::read_from(at, stream)
     }
 
@@ -83,7 +86,10 @@ impl Drop for FakeNeighbor {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
-    Message { kind: u8, body: Vec<u8> },
+    Message {
+        kind: u8,
+        body: Vec<u8>,
+    },
     /// The daemon closed, in an orderly way or not.
     Closed,
     /// What came is no BGP.
@@ -129,7 +135,9 @@ impl Connection {
         match self.inbox.recv_timeout(within) {
             Ok(event) => Some(event),
             Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => panic!("asked again after the connection was closed"),
+            Err(RecvTimeoutError::Disconnected) => {
+                panic!("asked again after the connection was closed")
+            }
         }
     }
 
@@ -142,7 +150,9 @@ impl Connection {
     pub fn message(&self) -> (u8, Vec<u8>) {
         match self.event() {
             Event::Message { kind, body } => (kind, body),
-            other @ (Event::Closed | Event::Garbage(_)) => panic!("{other:?} where a message was due"),
+            other @ (Event::Closed | Event::Garbage(_)) => {
+                panic!("{other:?} where a message was due")
+            }
         }
     }
 
@@ -160,7 +170,10 @@ impl Connection {
                 assert_eq!(self.event(), Event::Closed, "after the NOTIFICATION {body:?}");
                 return (body[0], body[1], body[2..].to_vec());
             }
-            assert!([bgp::KEEPALIVE, bgp::UPDATE].contains(&kind), "type {kind} where a NOTIFICATION was due: {body:?}");
+            assert!(
+                [bgp::KEEPALIVE, bgp::UPDATE].contains(&kind),
+                "type {kind} where a NOTIFICATION was due: {body:?}"
+            );
         }
     }
 

@@ -33,13 +33,19 @@ pub const fn millis(n: u64) -> Duration {
 
 /// Asks again and again until the answer is `Ok`; what was last wrong is part of the panic.
 #[track_caller]
-pub fn wait_for<T>(what: &str, within: Duration, mut probe: impl FnMut() -> Result<T, String>) -> T {
+pub fn wait_for<T>(
+    what: &str,
+    within: Duration,
+    mut probe: impl FnMut() -> Result<T, String>,
+) -> T {
     let start = Instant::now();
     let mut pause = millis(5);
     loop {
         match probe() {
             Ok(value) => return value,
-            Err(why) if start.elapsed() >= within => panic!("waited {within:?} for {what}; at last: {why}"),
+            Err(why) if start.elapsed() >= within => {
+                panic!("waited {within:?} for {what}; at last: {why}")
+            }
             Err(_) => std::thread::sleep(pause),
         }
         pause = (pause * 2).min(millis(100));
@@ -48,7 +54,12 @@ pub fn wait_for<T>(what: &str, within: Duration, mut probe: impl FnMut() -> Resu
 
 /// `wait_for` two values to be equal.
 #[track_caller]
-pub fn wait_equal<T: PartialEq + Debug>(what: &str, within: Duration, wanted: &T, mut probe: impl FnMut() -> T) {
+pub fn wait_equal<T: PartialEq + Debug>(
+    what: &str,
+    within: Duration,
+    wanted: &T,
+    mut probe: impl FnMut() -> T,
+) {
     wait_for(what, within, || {
         let got = probe();
         if got == *wanted { Ok(()) } else { Err(format!("got {got:?}, want {wanted:?}")) }
@@ -57,7 +68,12 @@ pub fn wait_equal<T: PartialEq + Debug>(what: &str, within: Duration, wanted: &T
 
 /// The opposite: the answer must be the same all the time.
 #[track_caller]
-pub fn stays_equal<T: PartialEq + Debug>(what: &str, during: Duration, wanted: &T, mut probe: impl FnMut() -> T) {
+pub fn stays_equal<T: PartialEq + Debug>(
+    what: &str,
+    during: Duration,
+    wanted: &T,
+    mut probe: impl FnMut() -> T,
+) {
     let start = Instant::now();
     while start.elapsed() < during {
         let got = probe();
@@ -80,7 +96,8 @@ pub fn ready(programs: &[&str]) -> bool {
     eprintln!("{line}");
     if let Some(path) = std::env::var_os("SKIPPED_TESTS") {
         let file = fs::OpenOptions::new().create(true).append(true).open(path);
-        writeln!(file.expect("SKIPPED_TESTS cannot be opened"), "{line}").expect("SKIPPED_TESTS cannot be written");
+        writeln!(file.expect("SKIPPED_TESTS cannot be opened"), "{line}")
+            .expect("SKIPPED_TESTS cannot be written");
     }
     false
 }
@@ -98,7 +115,8 @@ pub struct Scratch(tempfile::TempDir);
 
 impl Scratch {
     pub fn new() -> Self {
-        let dir = tempfile::Builder::new().prefix("anycaster-").tempdir().expect("no scratch folder");
+        let dir =
+            tempfile::Builder::new().prefix("anycaster-").tempdir().expect("no scratch folder");
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
         Self(dir)
     }
