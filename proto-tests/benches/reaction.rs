@@ -166,7 +166,8 @@ fn report(held: usize, results: &[Round]) {
     let column = |name: &str, pick: fn(&Round) -> Duration| {
         let mut values: Vec<Duration> = results.iter().map(pick).collect();
         values.sort();
-        let at = |share: usize| values[(values.len() - 1) * share / 100];
+        // Nearest rank
+        let at = |share: usize| values[(values.len() * share).div_ceil(100).saturating_sub(1)];
         println!(
             "  {name:<32} median {:>10.1?}  p99 {:>10.1?}  min {:>10.1?}  max {:>10.1?}",
             at(50),

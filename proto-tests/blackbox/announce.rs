@@ -11,7 +11,7 @@ use crate::lab::bgp::{Family, NOTIFICATION, Open, Update};
 use crate::lab::fake::{Connection, Event};
 use crate::lab::service::Listening;
 use crate::lab::{millis, seconds};
-use crate::scene::{EAGER, PREFIXES, Scene, WEB, namespaces, ready};
+use crate::scene::{EAGER, PREFIXES, Scene, WEB, alone, namespaces, ready};
 
 fn texts(prefixes: &[&str]) -> Vec<String> {
     prefixes.iter().map(|prefix| (*prefix).to_owned()).collect()
@@ -199,34 +199,34 @@ fn a_second_sigterm_stops_at_once() {
 
 #[test]
 fn packets_to_a_connected_neighbor_have_ttl_255_and_dscp_cs6() {
-    if !crate::lab::ready(&["tcpdump"]) {
-        return;
+    // "… IP (tos 0xc0, ttl 255, id …" · "… IP6 (class 0xc0, flowlabel 0x…, hlim 255, …"
+    for (address, words) in
+        [("10.97.1.1", ["tos 0xc0,", "ttl 255,"]), ("fd97:1::1", ["class 0xc0,", "hlim 255,"])]
+    {
+        if !crate::lab::ready(&["tcpdump"]) {
+            return;
+        }
+        let (host, router) = namespaces();
+        let mut tcpdump = Command::new("tcpdump");
+        let filter = format!("tcp and dst host {address} and dst port 179");
+        tcpdump.args(["-i", "h1", "-n", "-v", "-l", "-c", "6", &filter]);
+        let mut tcpdump = router.spawn(tcpdump.stdout(Stdio::piped()).stderr(Stdio::piped()));
+        let mut said = String::new();
+        BufReader::new(tcpdump.stderr()).read_line(&mut said).expect("tcpdump listens");
+        let lines = BufReader::new(tcpdump.stdout()).lines();
+        let own = "asn = 65010\nid = \"10.97.1.2\"";
+        let (_daemon, tor) = alone(&host, &router, own, address, WEB);
+        let connection = tor.establish(&Open::default());
+        connection.initial_updates();
+        connection.close();
+        // The SYN, the OPEN and what follows
+        let headers = lines
+            .map_while(Result::ok)
+            .filter(|line| line.contains("IP (") || line.contains("IP6 ("));
+        let headers: Vec<String> = headers.take(6).collect();
+        assert_eq!(headers.len(), 6, "{said}");
+        for header in headers {
+            assert!(words.iter().all(|word| header.contains(word)), "{header}");
+        }
     }
-    let (host, router) = namespaces();
-    let mut tcpdump = Command::new("tcpdump");
-    tcpdump.args([
-        "-i",
-        "h1",
-        "-n",
-        "-v",
-        "-l",
-        "-c",
-        "6",
-        "tcp and src host 10.97.1.2 and dst port 179",
-    ]);
-    let mut tcpdump = router.spawn(tcpdump.stdout(Stdio::piped()).stderr(Stdio::piped()));
-    let mut said = String::new();
-    BufReader::new(tcpdump.stderr()).read_line(&mut said).expect("tcpdump listens");
-    let lines = BufReader::new(tcpdump.stdout()).lines();
-    let scene = Scene::in_namespaces(host, router, EAGER, WEB);
-    let connection = scene.tor.establish(&Open::default());
-    connection.initial_updates();
-    // "… IP (tos 0xc0, ttl 255, id …": the SYN, the OPEN and what follows
-    let headers: Vec<String> =
-        lines.map_while(Result::ok).filter(|line| line.contains("IP (")).take(6).collect();
-    assert_eq!(headers.len(), 6);
-    for header in headers {
-        assert!(header.contains("tos 0xc0") && header.contains("ttl 255"), "{header}");
-    }
-    scene.finish();
 }

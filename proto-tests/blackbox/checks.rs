@@ -13,8 +13,10 @@ fn service(scratch: &Scratch, script: &str) -> String {
     fs::set_permissions(&path, mode).expect("chmod");
     format!(
         "{WEB}[services.bad]\nprefixes = [\"198.51.100.1\"]\n[[services.bad.checks]]\nname = \"script\"\ntype = \"exec\"\n\
-         command = [\"{}\"]\ninterval = \"300ms\"\ntimeout = \"200ms\"\nfall = 1\nrise = 1\n",
-        path.display()
+         command = [\"{}\"]\ninterval = \"300ms\"\ntimeout = \"200ms\"\nfall = 1\nrise = 1\n\
+         env = {{ LABORATORY = \"{}\" }}\n",
+        path.display(),
+        scratch.path().display()
     )
 }
 
@@ -28,8 +30,10 @@ fn only_its_own_service_is_held(script: &str, reason: &[&str]) {
     host.add_address("lo", "198.51.100.1/32");
     let scene = Scene::in_namespaces(host, router, EAGER, &service(&scratch, script));
     let connection = scene.tor.establish(&Open::default());
-    let announced: Vec<String> =
-        connection.initial_updates().into_iter().flat_map(|update| update.announced).collect();
+    let updates = connection.initial_updates();
+    let mut announced: Vec<String> =
+        updates.into_iter().flat_map(|update| update.announced).collect();
+    announced.sort();
     assert_eq!(announced, PREFIXES);
     wait_for("the check to fail", seconds(5), || {
         let check = scene.daemon.service("bad")["checks"][0].clone();
@@ -58,31 +62,31 @@ fn only_its_own_service_is_held(script: &str, reason: &[&str]) {
     scene.finish();
 }
 
-/// Command lines of processes that hold `word`, there now and a second later.
+/// Processes with `word` in their environment, there now and a second later.
 fn old_processes(word: &str) -> Vec<String> {
     let list = || {
         let entries = fs::read_dir("/proc").expect("/proc").flatten();
         let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
         let line = |pid: u32| {
-            let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-            let text = String::from_utf8_lossy(&bytes).replace('\0', " ");
-            text.contains(word).then_some((pid, text))
+            let text = |name: &str| {
+                let bytes = fs::read(format!("/proc/{pid}/{name}")).ok()?;
+                Some(String::from_utf8_lossy(&bytes).replace('\0', " "))
+            };
+            let word = format!("LABORATORY={word}");
+            text("environ")?
+                .contains(&word)
+                .then(|| format!("{pid} {}", text("cmdline").unwrap_or_default()))
         };
         numbers.filter_map(line).collect::<Vec<_>>()
     };
     let first = list();
     std::thread::sleep(seconds(1));
-    let second = list();
-    second
-        .into_iter()
-        .filter(|entry| first.contains(entry))
-        .map(|(pid, text)| format!("{pid} {text}"))
-        .collect()
+    list().into_iter().filter(|entry| first.contains(entry)).collect()
 }
 
 #[test]
 fn a_check_that_hangs() {
-    only_its_own_service_is_held("exec sleep 3600 \"$0\"", &["tim"]);
+    only_its_own_service_is_held("sleep 3600", &["tim"]);
 }
 
 #[test]
@@ -98,7 +102,7 @@ fn a_check_that_floods_its_output() {
 #[test]
 fn a_check_that_forks_and_leaves() {
     only_its_own_service_is_held(
-        "sh -c 'while :; do sleep 1; done' \"$0\" & sh -c 'sleep 3600' \"$0\" & exit 1",
+        "(while :; do sleep 3600; done) & sleep 3600 & exit 1",
         &["exit", "status", "1"],
     );
 }
@@ -136,7 +140,9 @@ fn an_exec_check_sees_what_it_is_asked_about_and_its_verdict_counts() {
     for connection in [&connection, scene.witness()] {
         assert_eq!(connection.update().1.announced, ["198.51.100.1/32"]);
     }
-    assert_eq!(fs::read_to_string(scratch.file("seen")).expect("seen"), "bad 198.51.100.1\n");
+    wait_equal("its environment", seconds(2), &"bad 198.51.100.1\n".to_owned(), || {
+        fs::read_to_string(scratch.file("seen")).expect("seen")
+    });
     fs::remove_file(scratch.file("well")).expect("remove");
     for connection in [&connection, scene.witness()] {
         let withdrawn =

@@ -18,6 +18,7 @@ mod lab;
 
 mod announce;
 mod checks;
+mod families;
 mod header;
 mod malformed;
 mod open;

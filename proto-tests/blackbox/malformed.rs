@@ -111,7 +111,7 @@ fn what_is_only_unusual_is_not_even_counted() {
     let scene = Scene::new(EAGER, WEB);
     let mut connection = scene.tor.establish(&Open::default());
     connection.initial_updates();
-    let mapped = [&[0, 2, 1, 16][..], &[0; 16], &[0], &[32, 0x20, 0x01, 0x0D, 0xB8]].concat();
+    let reach = [&[0, 2, 1, 16][..], &[0x20; 16], &[0], &[32, 0x20, 0x01, 0x0D, 0xB8]].concat();
     for bytes in [
         update(&[], &[], &[]),
         // A withdraw of what never was
@@ -119,9 +119,9 @@ fn what_is_only_unusual_is_not_even_counted() {
         // An optional attribute that nobody knows: alone, beside others, and of extended length
         update(&[], &attribute(BOTH, 99, &[1, 2, 3]), &[]),
         update(&[], &with(attribute(BOTH, 99, &[0; 300])), &NLRI),
-        // LOCAL_PREF from an external peer is ignored (RFC 4271 §5.1.5), End-of-RIB and MP_REACH_NLRI are well known
+        // End-of-RIB and a route of the other family
         update(&[], &attribute(OPTIONAL, 15, &[0, 2, 1]), &[]),
-        update(&[], &[origin(), as_path(), attribute(OPTIONAL, 14, &mapped)].concat(), &[]),
+        update(&[], &[origin(), as_path(), attribute(OPTIONAL, 14, &reach)].concat(), &[]),
     ] {
         connection.send(&bytes);
     }

@@ -91,3 +91,18 @@ pub fn configuration(keys: &str, tables: &str) -> String {
 pub fn ready() -> bool {
     crate::lab::ready(&[])
 }
+
+/// One router only, at any address, and any `[router]` table.
+pub fn alone(
+    host: &Namespace,
+    router: &Namespace,
+    own: &str,
+    address: &str,
+    tables: &str,
+) -> (Daemon, FakeNeighbor) {
+    let tor = FakeNeighbor::listen(router, address);
+    let text = format!(
+        "[router]\n{own}\n[neighbors.tor-a]\naddress = \"{address}\"\nasn = 65001\n{EAGER}{tables}"
+    );
+    (Daemon::start(host, &text), tor)
+}
