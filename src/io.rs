@@ -27,15 +27,15 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::config::{self, Config};
+use crate::config::{self, Loaded, Report};
 use crate::engine::Engine;
 
 /// `anycaster run`: the daemon, in the foreground, until it is told to stop. The result is the exit code.
 ///
 /// `strict` says that a broken file must not be replaced by the last good one; it never is yet.
 pub fn run(config_path: &Path, _strict: bool) -> u8 {
-    let Some(config) = load(config_path) else { return 2 };
-    match serve(config) {
+    let Some(loaded) = load(config_path) else { return 2 };
+    match serve(loaded) {
         Ok(()) => 0,
         Err(problem) => {
             terminal::complain(&problem);
@@ -44,26 +44,28 @@ pub fn run(config_path: &Path, _strict: bool) -> u8 {
     }
 }
 
-/// Every problem goes to standard error.
-fn load(path: &Path) -> Option<Config> {
+/// Every error goes to standard error; warnings alone are the log's.
+fn load(path: &Path) -> Option<Loaded> {
     let sources = files::read_sources(path).map_err(|problem| terminal::complain(&problem)).ok()?;
-    let (config, report) = match config::load(&sources) {
-        Ok(loaded) => (Some(loaded.config), loaded.warnings),
-        Err(report) => (None, report),
-    };
-    if !report.is_empty() {
-        terminal::complain(report.render(terminal::error_colour()).trim_end());
+    let complain = |report: Report| terminal::complain(report.render(terminal::error_colour()).trim_end());
+    config::load(&sources).map_err(complain).ok()
+}
+
+fn log_warnings(warnings: &Report) {
+    for warning in warnings.diagnostics() {
+        let place = warning.file.zip(warning.line).map(|(file, line)| format!("{file}:{line}: ")).unwrap_or_default();
+        tracing::warn!("{place}{}", warning.message);
     }
-    config
 }
 
 /// Everything that can be refused is refused before anything is announced; the error is one sentence.
-fn serve(config: Config) -> Result<(), String> {
+fn serve(Loaded { config, warnings }: Loaded) -> Result<(), String> {
     let say = |error: &dyn std::fmt::Display| error.to_string();
     rights::suffice(&config)?;
     let router = &config.router;
     let admin = admin::Admin::bind(&router.control, router.control_group.as_deref(), router.http).map_err(|e| say(&e))?;
     let _log = log::start(&router.log).map_err(|error| format!("logging cannot start: {error}"))?;
+    log_warnings(&warnings);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| say(&e))?;
     let (queries_in, queries) = mpsc::channel(admin::QUERIES);
     let _admin = admin::Serving::start(admin, queries_in).map_err(|e| say(&e))?;

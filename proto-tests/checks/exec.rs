@@ -119,7 +119,7 @@ fn a_program_inherits_three_descriptors() {
 fn a_flood_neither_blocks_nor_grows() {
     assert_eq!(run("head -c 20000000 /dev/zero | tr '\\0' x; echo; echo done"), pass("done"));
     let endless = check(Target::Service, SHORT, shell("exec yes"));
-    assert_eq!(once(endless, V4), timed_out("killed: still running after 400ms"));
+    assert_eq!(once(endless, V4), timed_out("timed out: still running after 400ms, killed"));
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn the_timeout_kills_the_whole_group() {
     );
     let mut bench = Bench::new(vec![check(Target::Service, SHORT, shell(&script))]);
     let (outcome, took) = bench.once(V4);
-    assert_eq!(outcome, timed_out("killed: still running after 400ms"));
+    assert_eq!(outcome, timed_out("timed out: still running after 400ms, killed"));
     assert!((SHORT..SHORT + Duration::from_millis(500)).contains(&took), "{took:?}");
     assert!(gone(&read(&leader)), "the leader is there, or a zombie");
     assert!(gone(&read(&child)), "the child runs on");

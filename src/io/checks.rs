@@ -231,7 +231,7 @@ impl Progress {
             None => format!("no connection within {timeout:?}"),
             Some(Phase::Tls) => format!("connected, but no TLS within {timeout:?}"),
             Some(Phase::Answer) => format!("connected, but no answer within {timeout:?}"),
-            Some(Phase::Running) => format!("killed: still running after {timeout:?}"),
+            Some(Phase::Running) => format!("timed out: still running after {timeout:?}, killed"),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::{
     Action, CONNECT_TIMEOUT, Count, Kind, LARGE_HOLD, Liveness, Received, Session, State,
 };
 use crate::Time;
-use crate::bgp::wire::{self, Codec, Family, Frame, Message, Notification, RouteRefresh, Update};
+use crate::bgp::wire::{self, code, Codec, Family, Frame, Message, Notification, RouteRefresh, Update};
 use crate::engine::ConnectionId;
 
 /// How a connection ends.
@@ -273,7 +273,11 @@ impl Session {
     }
 
     pub(super) fn malformed(&self, notification: Notification) -> End {
-        let why = format!("{} broke the protocol: {notification}", self.settings.name);
+        let hint = match (notification.code, notification.subcode) {
+            (code::MESSAGE_HEADER, code::header::NOT_SYNCHRONIZED) => " (no BGP marker: does BGP answer there?)",
+            _ => "",
+        };
+        let why = format!("{} broke the protocol: {notification}{hint}", self.settings.name);
         End::ours(notification, why)
     }
 

@@ -35,8 +35,9 @@ fn route_refresh(frame: &Frame) -> Result<RouteRefresh, Notification> {
     let (Some(afi), Some(subtype), Some(safi)) = (body.u16(), body.u8(), body.u8()) else {
         return Err(bad_refresh_length(frame));
     };
-    // RFC 7313 §5. A plain request may carry ORF entries (RFC 5291), which we did not ask for and do not read.
-    if matches!(subtype, 1 | 2) && !body.is_empty() {
+    // RFC 7313 §5 says so of subtypes 1 and 2; RFC 2918 §3 has no other length either, and ORF entries (RFC 5291), which
+    // may follow a plain request, are only for those who offered to read them.
+    if !body.is_empty() {
         return Err(bad_refresh_length(frame));
     }
     Ok(RouteRefresh { family: Family::from_numbers(afi, safi), subtype })
@@ -77,7 +78,7 @@ mod tests {
             (5, &[0, 2, 2, 1], refresh(Some(Family::Ipv6), 2)),
             (5, &[0, 1, 9, 1], refresh(Some(Family::Ipv4), 9)),
             (5, &[0, 1, 0, 128], refresh(None, 0)),
-            (5, &[0, 1, 0, 1, 1, 64, 0, 0], refresh(Some(Family::Ipv4), 0)),
+            (5, &[0, 1, 0, 1, 1, 64, 0, 0], bad_refresh(&[0, 1, 0, 1, 1, 64, 0, 0])),
             (5, &[0, 1, 0], bad_refresh(&[0, 1, 0])),
             (5, &[], bad_refresh(&[])),
             (5, &[0, 1, 1, 1, 0], bad_refresh(&[0, 1, 1, 1, 0])),
