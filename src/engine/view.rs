@@ -193,6 +193,14 @@ impl Engine {
         if selected != Some(true) {
             return Some("not-selected");
         }
+        let configured = self.config.neighbors.get(index)?.families;
+        let asked_for = match family {
+            Family::Ipv4 => configured.ipv4,
+            Family::Ipv6 => configured.ipv6,
+        };
+        if !asked_for {
+            return Some("not-selected");
+        }
         let Some(link) = neighbor.rib_out.link() else { return Some("no-session") };
         if !link.speaks(family) {
             return Some("family-not-negotiated");
