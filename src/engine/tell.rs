@@ -48,6 +48,8 @@ pub(super) struct Neighbor {
     /// Of the session that is up.
     pub(super) negotiated: Option<Negotiated>,
     up_since: Time,
+    /// Why the attempts since the last session have failed, as it was said last.
+    last_failure: String,
     /// Oldest changes inside what was handed to the session, by mark.
     marks: BTreeMap<u64, Mark>,
     next_mark: u64,
@@ -98,6 +100,7 @@ pub(super) fn neighbors(config: &Config, rows: usize, seed: u64) -> (Vec<Group>,
             malformed_updates: 0,
             negotiated: None,
             up_since: Time::default(),
+            last_failure: String::new(),
             marks: BTreeMap::new(),
             next_mark: 0,
             unfinished: false,
@@ -190,6 +193,7 @@ impl Engine {
             Action::Close { connection } => self.out.push_back(Output::Close { connection }),
             Action::Up(negotiated) => {
                 neighbor.up_since = now;
+                neighbor.last_failure.clear();
                 self.session_up(index, &negotiated);
             }
             Action::Down { why } => {
@@ -199,7 +203,12 @@ impl Engine {
                 neighbor.marks.clear();
                 self.session_event(index, "up", "down", why);
             }
-            Action::Failed { why } => self.session_event(index, "down", "down", why),
+            // Said once, not at every dial: a router that is down for a day is one line.
+            Action::Failed { why } if neighbor.last_failure != why => {
+                neighbor.last_failure.clone_from(&why);
+                self.session_event(index, "down", "down", why);
+            }
+            Action::Failed { .. } => {}
             Action::Refresh { family } => neighbor.rib_out.refresh(family, &self.prefixes),
             Action::Flushed { mark } => {
                 if let Some(Mark { withdraw, announce }) = neighbor.marks.remove(&mark) {
