@@ -21,7 +21,7 @@ macro_rules! internal_modules {
             #[allow(missing_docs, reason = "not part of the public API; documented where a reader needs it")]
             pub mod $name;
             #[cfg(not(feature = "internals"))]
-            #[allow(dead_code, unreachable_pub, missing_docs, reason = "the embedding API does not reach all of it yet")]
+            #[allow(dead_code, unused_imports, unreachable_pub, missing_docs, reason = "the embedding API does not reach all of it yet")]
             mod $name;
         )*
     };

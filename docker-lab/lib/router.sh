@@ -27,6 +27,7 @@ router_report() {
     for address in "${ADDRESSES[@]}"; do
         printf '%s: %s\n' "$(host_route "$address")" "$(next_hops "$address" | tr '\n' ' ')"
     done
+    ip -n "$(ns tor)" neighbor show || true
 }
 
 router_has_reset() { router_last_reset "$1" | grep -qi "$2"; }
@@ -106,7 +107,8 @@ frr_ups() { frr_neighbor "$1" | sed -n 's/.*Connections established \([0-9]*\);.
 frr_last_reset() { frr_neighbor "$1" | grep -E 'Last reset|Message:' | sed 's/^ *//'; }
 frr_reset_prompt() { printf "tor# vtysh -c 'show bgp neighbors %s'" "$(far4 "$1")"; }
 frr_own_delay() {
-    say 'The rest is FRR: it gathers changes before it acts, 50 ms in bgpd and 10 ms in zebra (column Hold). BIRD does not.'
+    say 'After the update the time is the router: FRR gathers changes before it acts, 50 ms in bgpd and 10 ms in zebra'
+    say '(column Hold). BIRD does not wait: with --router bird the next hop leaves as the update arrives.'
     show "tor# vtysh -c 'show work-queues'" frr_work_queues
 }
 frr_work_queues() { frr_command 'show work-queues' | grep -E 'Hold|process_queue|route_node'; }

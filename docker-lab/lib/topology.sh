@@ -51,6 +51,10 @@ topology_up() {
         ip netns add "$(ns "$node")" 2>"$LAB/error" ||
             die "cannot make network namespaces ($(tail -n 1 "$LAB/error")); in a container this needs --privileged"
         ip -n "$(ns "$node")" link set lo up
+        # No duplicate address detection on our links. While it runs, for a second or two, a link-local address may not be
+        # used, and neighbor solicitations for packets from elsewhere are sent from exactly that one: clients would wait.
+        sysctl_in "$node" net/ipv6/conf/default/accept_dad 0
+        sysctl_in "$node" net/ipv6/conf/default/dad_transmits 0
     done
     sysctl_in tor net/ipv4/ip_forward 1
     sysctl_in tor net/ipv6/conf/all/forwarding 1
@@ -62,6 +66,14 @@ topology_up() {
         link_up "$n" "h$n" "s$n"
         mkdir "$LAB/s$n"
         for address in "${ADDRESSES[@]}"; do address_add "$n" "$address"; done
+    done
+}
+
+# no_address_is_tentative: every interface may speak IPv6 by now.
+no_address_is_tentative() {
+    local node
+    for node in client tor "${SERVERS[@]/#/s}"; do
+        [[ -z $(ip -n "$(ns "$node")" -6 address show tentative) ]] || return 1
     done
 }
 
