@@ -11,6 +11,7 @@ pub mod checks;
 pub mod client;
 pub mod clock;
 mod daemon;
+mod descriptors;
 mod disable_files;
 pub mod files;
 pub mod listeners;
@@ -61,6 +62,7 @@ fn load(path: &Path) -> Option<Config> {
 fn serve(config: Config) -> Result<(), String> {
     let say = |error: &dyn std::fmt::Display| error.to_string();
     rights::suffice(&config)?;
+    descriptors::raise_limit().map_err(|e| say(&e))?;
     let router = &config.router;
     let admin = admin::Admin::bind(&router.control, router.control_group.as_deref(), router.http).map_err(|e| say(&e))?;
     let _log = log::start(&router.log).map_err(|error| format!("logging cannot start: {error}"))?;
