@@ -89,6 +89,7 @@ fn serve(config: Config) -> Result<(), String> {
             queries,
             started_at: clock::since_1970(),
             probe_errors: 0,
+            waits: 0,
         };
         daemon.run().await.map_err(|e| say(&e))
     })
