@@ -7,6 +7,7 @@
 )]
 
 pub mod admin;
+mod alarm;
 pub mod checks;
 pub mod client;
 pub mod clock;
@@ -90,6 +91,7 @@ fn serve(config: Config) -> Result<(), String> {
             started_at: clock::since_1970(),
             probe_errors: 0,
             waits: 0,
+            alarm: alarm::Alarm::new().map_err(|e| say(&e))?,
         };
         daemon.run().await.map_err(|e| say(&e))
     })

@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+use super::alarm::Alarm;
 use super::admin::{Query, Reply, Request};
 use super::checks::{ProbeRequest, Runner};
 use super::listeners::Listeners;
@@ -62,6 +63,7 @@ pub(super) struct Daemon {
     /// Probes that could not be handed to the check thread.
     pub(super) probe_errors: u64,
     pub(super) waits: u32,
+    pub(super) alarm: Alarm,
 }
 
 /// What people and service managers say. Registered before anything is announced, never given back: SIGHUP would end
@@ -129,7 +131,7 @@ impl Daemon {
                 self.answer(query);
                 Vec::new()
             }
-            () = until(deadline) => vec![Input::Tick],
+            rang = self.alarm.until(deadline) => rang.map(|()| vec![Input::Tick])?,
         })
     }
 
@@ -218,18 +220,5 @@ impl Daemon {
         counters.netlink_resyncs = self.netlink_counters.resyncs.load(Ordering::Relaxed);
         counters.send_errors.insert("probe".into(), self.probe_errors);
         counters
-    }
-}
-
-async fn until(deadline: Time) {
-    if deadline == Time::MAX {
-        return std::future::pending().await;
-    }
-    let wait = deadline.since(clock::now());
-    if wait.is_zero() {
-        // Work is left over from a bounded step: let sockets have their turn, then go on.
-        tokio::task::yield_now().await;
-    } else {
-        tokio::time::sleep(wait).await;
     }
 }

@@ -5,12 +5,13 @@
 #![allow(unsafe_code, reason = "pidfd_open, close_range, ambient capabilities and pre_exec have no safe wrapper")]
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::sync::OnceLock;
 
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
+use nix::sys::timerfd::TimerFd;
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -25,6 +26,18 @@ pub(crate) unsafe trait Owner: AsRawFd {}
 unsafe impl Owner for netlink_sys::Socket {}
 // SAFETY: that is what the type is for.
 unsafe impl Owner for OwnedFd {}
+
+/// A timer of the kernel, for [`watched`].
+pub(crate) struct Timer(pub(crate) TimerFd);
+
+impl AsRawFd for Timer {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+// SAFETY: the descriptor is a private field of TimerFd, set when it is made and closed by its drop.
+unsafe impl Owner for Timer {}
 
 /// A descriptor whose readiness the runtime watches.
 pub(crate) fn watched<T: Owner>(owner: T) -> io::Result<AsyncFd<T>> {
