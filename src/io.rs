@@ -7,10 +7,12 @@
 )]
 
 pub mod admin;
+mod alarm;
 pub mod checks;
 pub mod client;
 pub mod clock;
 mod daemon;
+mod descriptors;
 mod disable_files;
 pub mod files;
 pub mod listeners;
@@ -62,6 +64,7 @@ fn log_warnings(warnings: &Report) {
 fn serve(Loaded { config, warnings }: Loaded) -> Result<(), String> {
     let say = |error: &dyn std::fmt::Display| error.to_string();
     rights::suffice(&config)?;
+    descriptors::raise_limit().map_err(|e| say(&e))?;
     let router = &config.router;
     let admin = admin::Admin::bind(&router.control, router.control_group.as_deref(), router.http).map_err(|e| say(&e))?;
     let _log = log::start(&router.log).map_err(|error| format!("logging cannot start: {error}"))?;
@@ -89,6 +92,8 @@ fn serve(Loaded { config, warnings }: Loaded) -> Result<(), String> {
             queries,
             started_at: clock::since_1970(),
             probe_errors: 0,
+            waits: 0,
+            alarm: alarm::Alarm::new().map_err(|e| say(&e))?,
         };
         daemon.run().await.map_err(|e| say(&e))
     })

@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Config;
 use crate::engine::{Input, Outcome, ProbeId};
+use crate::io::descriptors;
 use dial::Dialed;
 use prepare::{Kind, Prepared, Talk};
 use process::Seats;
@@ -77,7 +78,8 @@ impl Runner {
     /// `inputs` is the engine's bounded queue: while it is full, results wait here and requests queue up behind them.
     pub fn new(config: &Config, inputs: mpsc::Sender<Input>) -> Result<Self, BuildError> {
         let prepared = Prepared::all(config)?;
-        process::keep_descriptors();
+        descriptors::keep_descriptors();
+        descriptors::keep_capabilities();
         let checks = prepared.iter().map(Vec::len).collect();
         // One run of each instance at a time: a queue of this length is full only when the engine asks twice.
         let (requests, queue) = mpsc::channel(prepare::instances(config).max(1));

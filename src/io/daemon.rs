@@ -9,6 +9,7 @@
 //! their own, so none of them can delay a withdraw. Channels and their bounds stand where they are made, below.
 
 use std::collections::VecDeque;
+use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+use super::alarm::Alarm;
 use super::admin::{Query, Reply, Request};
 use super::checks::{ProbeRequest, Runner};
 use super::listeners::Listeners;
@@ -40,6 +42,10 @@ pub(super) const RECEIVED: usize = 64;
 /// Results of checks; the runner waits beyond it.
 pub(super) const RESULTS: usize = 256;
 
+/// Every so many inputs each source gets its turn: else a listener that somebody opens and closes without end would
+/// cost every session its hold time.
+const TURN: u32 = 16;
+
 /// Everything the loop drives.
 pub(super) struct Daemon {
     pub(super) engine: Engine,
@@ -56,20 +62,41 @@ pub(super) struct Daemon {
     pub(super) started_at: Duration,
     /// Probes that could not be handed to the check thread.
     pub(super) probe_errors: u64,
+    pub(super) waits: u32,
+    pub(super) alarm: Alarm,
+}
+
+/// What people and service managers say. Registered before anything is announced, never given back: SIGHUP would end
+/// the process otherwise.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn hear() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
 }
 
 impl Daemon {
-    pub(super) async fn run(mut self) -> std::io::Result<()> {
-        let mut term = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+    /// Ends when the engine says so, or with an error where the daemon would go on blind.
+    pub(super) async fn run(mut self) -> io::Result<()> {
+        let mut signals = Signals::hear()?;
+        if self.perform().is_break() {
+            return Ok(());
+        }
         loop {
-            if self.perform().is_break() {
-                return Ok(());
-            }
             self.notify.watchdog(clock::now());
-            if let Some(inputs) = self.wait(&mut term, &mut interrupt).await {
-                for input in inputs {
-                    self.engine.handle(clock::now(), input);
+            for input in self.wait(&mut signals).await? {
+                self.engine.handle(clock::now(), input);
+                if self.perform().is_break() {
+                    return Ok(());
                 }
             }
         }
@@ -77,22 +104,43 @@ impl Daemon {
 
     /// The next thing that happened, what is most urgent first: a listener that died, an address that went. Timers come
     /// last and lose nothing by it, because every input runs what is due.
-    async fn wait(&mut self, term: &mut Signal, interrupt: &mut Signal) -> Option<Vec<Input>> {
+    async fn wait(&mut self, signals: &mut Signals) -> io::Result<Vec<Input>> {
+        self.waits = self.waits.wrapping_add(1);
+        if self.waits.is_multiple_of(TURN) {
+            let inputs = self.one_of_each();
+            if !inputs.is_empty() {
+                return Ok(inputs);
+            }
+        }
         let deadline = self.engine.deadline().min(self.notify.deadline().unwrap_or(Time::MAX));
-        tokio::select! {
+        Ok(tokio::select! {
             biased;
-            facts = self.listeners.changed() => Some(facts.into_iter().map(Input::Fact).collect()),
-            Some(input) = self.facts.recv() => Some(vec![input]),
-            _ = term.recv() => Some(vec![Input::Stop]),
-            _ = interrupt.recv() => Some(vec![Input::Stop]),
-            Some(input) = self.received.recv() => Some(vec![input]),
-            Some(input) = self.results.recv() => Some(vec![input]),
+            _ = signals.terminate.recv() => vec![Input::Stop],
+            _ = signals.interrupt.recv() => vec![Input::Stop],
+            _ = signals.hangup.recv() => {
+                tracing::warn!("SIGHUP: reload is not supported yet; restart to read the configuration again");
+                Vec::new()
+            }
+            facts = self.listeners.changed() => facts.into_iter().map(Input::Fact).collect(),
+            Some(input) = self.facts.recv() => vec![input],
+            // Without it no address that goes would be noticed: better gone ourselves, and started anew.
+            () = self.netlink.ended() => return Err(io::Error::other("the watch on addresses and routes has ended")),
+            Some(input) = self.received.recv() => vec![input],
+            Some(input) = self.results.recv() => vec![input],
             Some(query) = self.queries.recv() => {
                 self.answer(query);
-                None
+                Vec::new()
             }
-            () = until(deadline) => Some(vec![Input::Tick]),
+            rang = self.alarm.until(deadline) => rang.map(|()| vec![Input::Tick])?,
+        })
+    }
+
+    /// What waits, one from each source however loud another is.
+    fn one_of_each(&mut self) -> Vec<Input> {
+        if let Ok(query) = self.queries.try_recv() {
+            self.answer(query);
         }
+        [self.facts.try_recv(), self.received.try_recv(), self.results.try_recv()].into_iter().flatten().collect()
     }
 
     /// Drains the engine. What is answered on the spot goes back in at once.
@@ -172,18 +220,5 @@ impl Daemon {
         counters.netlink_resyncs = self.netlink_counters.resyncs.load(Ordering::Relaxed);
         counters.send_errors.insert("probe".into(), self.probe_errors);
         counters
-    }
-}
-
-async fn until(deadline: Time) {
-    if deadline == Time::MAX {
-        return std::future::pending().await;
-    }
-    let wait = deadline.since(clock::now());
-    if wait.is_zero() {
-        // Work is left over from a bounded step: let sockets have their turn, then go on.
-        tokio::task::yield_now().await;
-    } else {
-        tokio::time::sleep(wait).await;
     }
 }

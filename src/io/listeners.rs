@@ -26,11 +26,12 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_SOCK_DIAG};
 use nix::libc;
 use socket2::SockRef;
 use tokio::io::unix::AsyncFd;
+use tokio::task::consume_budget;
 use tokio::time::{Instant, sleep_until};
 
 use crate::facts::{Fact, Watch};
 use crate::io::netlink::{Counters, message::messages};
-use crate::io::sockopt;
+use crate::io::{descriptors, sockopt};
 
 use ask::Asker;
 
@@ -103,6 +104,8 @@ impl Listeners {
     /// is given up.
     pub async fn changed(&mut self) -> Vec<Fact> {
         loop {
+            // Where somebody closes sockets of a watched port without end, others get their turn all the same.
+            consume_budget().await;
             let watches = match self.seen().await {
                 Ok(ports) => ports.iter().filter_map(|port| self.watches.get(port)).flatten().copied().collect(),
                 Err(_) => {
@@ -173,7 +176,7 @@ fn subscribe() -> io::Result<AsyncFd<Socket>> {
     for group in GROUPS {
         socket.add_membership(group)?;
     }
-    sockopt::watched(socket)
+    descriptors::watched(socket)
 }
 
 /// What one look at the events found.

@@ -13,6 +13,7 @@
 //! message could not be read, an interface was deleted (its IPv4 routes go without a word), a local route was replaced.
 
 mod events;
+mod manage;
 pub(super) mod message;
 mod overlay;
 mod request;
@@ -100,6 +101,11 @@ impl Netlink {
         Ok(Self { wanted, task: tokio::spawn(watcher.run()) })
     }
 
+    /// Until the task is no more, which should not be while this is there.
+    pub async fn ended(&mut self) {
+        let _why = (&mut self.task).await;
+    }
+
     /// Puts a host address on lo, or takes it off. Done already is success; a failure is `Input::ManageFailed`.
     pub fn manage(&self, address: IpAddr, present: bool) {
         self.wanted.wish(address, present);
@@ -145,7 +151,7 @@ impl Watcher {
             failed = join(&mut self.managing), if self.managing.is_some() => self.managed(failed).await,
             () = self.wanted.wake.notified(), if self.managing.is_none() => {
                 let batch = self.wanted.take();
-                self.managing = Some(spawn_blocking(|| request::manage(batch)));
+                self.managing = Some(spawn_blocking(|| manage::manage(batch)));
                 Ok(())
             }
             () = sleep_until(self.due), if self.reading.is_none() => {

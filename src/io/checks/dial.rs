@@ -2,15 +2,16 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
+use nix::sys::socket::setsockopt;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 
 use super::Bad;
 use super::words;
+use crate::io::sockopt;
 
 /// A connection on its way.
 pub(super) enum Dialed {
@@ -22,7 +23,7 @@ pub(super) enum Dialed {
 pub(super) fn start(from: Option<IpAddr>, to: SocketAddr) -> Result<Dialed, Bad> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(to), kind, Some(Protocol::TCP)).map_err(failed)?;
-    leave_nothing(&socket).map_err(failed)?;
+    sockopt::leave_nothing(&socket).map_err(failed)?;
     if let Some(from) = from {
         bind(&socket, from)?;
     }
@@ -41,27 +42,10 @@ pub(super) fn start(from: Option<IpAddr>, to: SocketAddr) -> Result<Dialed, Bad>
     }
 }
 
-/// A connection that we close first stays for a minute in TIME_WAIT: sixty for each check, or all ports of a host that
-/// checks much. SO_LINGER 0 would avoid it with a RST instead of a FIN, and services log and count resets. With a
-/// negative TCP_LINGER2 they get the FIN and read an end of file, and the kernel forgets the connection as soon as that
-/// is acknowledged (only getpeername(2) fails from then on, as after a RST). Of the three ways none costs measurably
-/// more CPU than another.
-#[allow(unsafe_code, reason = "neither socket2 nor nix knows TCP_LINGER2")]
-fn leave_nothing(socket: &Socket) -> io::Result<()> {
-    let never: libc::c_int = -1;
-    let length = size_of_val(&never) as libc::socklen_t;
-    // SAFETY: the descriptor is open as long as `socket` is borrowed; the kernel reads `length` bytes of `never`, an
-    // integer of this size that lives until the call returns.
-    let answer = unsafe {
-        libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_LINGER2, (&raw const never).cast(), length)
-    };
-    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
 fn bind(socket: &Socket, from: IpAddr) -> Result<(), Bad> {
     // Without it bind(2) takes a port that is then used up for every destination; with it connect(2) takes one that
     // only has to be free towards this one. It is an option of the IP level for IPv6 sockets, too.
-    setsockopt(socket, sockopt::IpBindAddressNoPort, &true).map_err(|errno| failed(errno.into()))?;
+    setsockopt(socket, IpBindAddressNoPort, &true).map_err(|errno| failed(errno.into()))?;
     match socket.bind(&SocketAddr::new(from, 0).into()) {
         Ok(()) => Ok(()),
         Err(error) if error.raw_os_error() == Some(Errno::EADDRNOTAVAIL as i32) => Err(Bad::NoAddress),

@@ -11,9 +11,10 @@ use nix::unistd::{Uid, User, getgrouplist};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 
-use super::process::{Identity, Running, Seat};
+use super::process::{Running, Seat};
 use super::{Bad, Phase, ProbeRequest, Progress, words};
 use crate::config::ExecCheck;
+use crate::io::descriptors::Identity;
 
 /// What a program is given of the daemon's environment: nothing but this.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -85,7 +86,7 @@ impl Exec {
         let started = tokio::task::spawn_blocking(move || {
             let (output, end) = io::pipe()?;
             command.stderr(end.try_clone()?).stdout(end);
-            Ok((Running::start(command, identity.as_ref(), seat)?, output))
+            Ok((Running::start(command, identity, seat)?, output))
         });
         started.await.unwrap_or_else(|gone| Err(io::Error::other(gone))).map_err(|e| self.failed(&e))
     }

@@ -12,26 +12,19 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::{Gid, Pid, Uid, setgid, setgroups, setuid};
+use nix::unistd::Pid;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
 use tokio::runtime::Handle;
 
-/// Whose rights a program runs with.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Identity {
-    pub(super) uid: Uid,
-    pub(super) gid: Gid,
-    /// All groups of the user, looked up beforehand: between fork and exec nothing may allocate.
-    pub(super) groups: Vec<Gid>,
-}
+use crate::io::descriptors::{self, Identity};
 
 /// The process runs, in a group of its own.
 pub(super) struct Running {
@@ -47,13 +40,11 @@ struct Process {
 
 impl Running {
     /// Blocks until the program is executed, which a dead file server can delay for ever: not for the check thread.
-    pub(super) fn start(mut command: Command, identity: Option<&Identity>, seat: Seat) -> io::Result<Self> {
+    pub(super) fn start(mut command: Command, identity: Option<Identity>, seat: Seat) -> io::Result<Self> {
         command.process_group(0);
-        if let Some(identity) = identity {
-            become_user(&mut command, identity.clone());
-        }
+        descriptors::before_exec(&mut command, identity);
         let mut child = command.spawn()?;
-        match watch(&child) {
+        match descriptors::pidfd(&child) {
             Ok(pidfd) => Ok(Self { process: Some(Process { child, pidfd, _seat: seat }) }),
             Err(error) => {
                 kill(&child);
@@ -113,44 +104,6 @@ fn kill(child: &Child) {
         // ESRCH: nobody is left in the group, which is what was wanted.
         let _gone = killpg(Pid::from_raw(pid), Signal::SIGKILL).is_err();
     }
-}
-
-/// Everything that this program opens is closed by exec(2) anyway. What it was started with may not be, and a check
-/// that runs for as long as it likes is no place for a descriptor of whoever started the daemon.
-#[allow(unsafe_code, reason = "neither std nor nix has close_range(2)")]
-pub(super) fn keep_descriptors() {
-    // SAFETY: with this flag nothing is closed; descriptors are only marked to be closed by an exec(2).
-    let marked = unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as libc::c_int) };
-    if marked != 0 {
-        // Linux before 5.11: nothing is marked, and nothing of ours is at stake.
-        tracing::debug!(error = %io::Error::last_os_error(), "inherited descriptors stay open in checks");
-    }
-}
-
-#[allow(unsafe_code, reason = "neither std nor nix opens a pidfd on stable Rust")]
-fn watch(child: &Child) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: pidfd_open(2) takes two integers and touches no memory of ours.
-    let answer = unsafe { libc::syscall(libc::SYS_pidfd_open, child.id(), 0) };
-    let fd = match RawFd::try_from(answer) {
-        // SAFETY: the kernel has just made this descriptor for us (close-on-exec), and nobody else knows it.
-        Ok(fd) if fd >= 0 => unsafe { OwnedFd::from_raw_fd(fd) },
-        Ok(_) | Err(_) => return Err(io::Error::last_os_error()),
-    };
-    // SAFETY: an `OwnedFd` names the same open descriptor until it is dropped, which is after its registration.
-    Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
-}
-
-#[allow(unsafe_code, reason = "std sets uid and gid, but clears the supplementary groups on stable Rust")]
-fn become_user(command: &mut Command, identity: Identity) {
-    let switch = move || {
-        setgroups(&identity.groups)?;
-        setgid(identity.gid)?;
-        setuid(identity.uid)?;
-        Ok(())
-    };
-    // SAFETY: runs between fork and exec, where only async-signal-safe calls are allowed: these are three plain system
-    // calls on data made before the fork; nothing allocates or locks, errors are numbers.
-    unsafe { command.pre_exec(switch) };
 }
 
 /// Counts, for each key, the processes that are not reaped yet. A process in an uninterruptible sleep outlives its

@@ -9,7 +9,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::message::{fact, hides_more, messages};
 use crate::facts::Fact;
-use crate::io::sockopt;
+use crate::io::{descriptors, sockopt};
 
 /// Events that may wait for us in the kernel: thousands of links or addresses changed at once.
 const RECEIVE: usize = 4 << 20;
@@ -66,7 +66,7 @@ impl Events {
         for group in GROUPS {
             socket.add_membership(group)?;
         }
-        Ok(Self { socket: sockopt::watched(socket)?, buffer: Vec::with_capacity(DATAGRAM) })
+        Ok(Self { socket: descriptors::watched(socket)?, buffer: Vec::with_capacity(DATAGRAM) })
     }
 
     /// Waits for events and takes a batch. Nothing is lost where the wait is given up.

@@ -1,19 +1,18 @@
-//! Requests to rtnetlink: reads of everything, and addresses on lo. Blocking, because the kernel is.
+//! Reads of everything. Blocking, because the kernel is.
 //!
 //! A request runs within sendmsg(2) and may wait there for the kernel's rtnl lock, for as long as somebody else holds
-//! it. So these run on threads for blocking work, never on the engine's, each time on a socket of their own: no late
+//! it. So a read runs on a thread for blocking work, never on the engine's, each time on a socket of its own: no late
 //! answer of an earlier request can be taken for one of this.
+//!
+//! Not by the `rtnetlink` crate: it passes over NLM_F_DUMP_INTR and messages that it cannot read, and a read that may
+//! lack something must not look whole.
 
 use std::io;
-use std::net::IpAddr;
 use std::time::Duration;
 
-use netlink_packet_core::{
-    DecodeError, Emitable, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL,
-    NLM_F_REQUEST,
-};
+use netlink_packet_core::{DecodeError, Emitable, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST};
 use netlink_packet_route::AddressFamily;
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
+use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::LinkHeader;
 use netlink_packet_route::route::{RouteHeader, RouteType};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -32,9 +31,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Room for one datagram: the kernel's are 32 KiB at most.
 const DATAGRAM: usize = 64 * 1024;
-
-/// The loopback interface has this index in every namespace (LOOPBACK_IFINDEX).
-const LO: u32 = 1;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
@@ -83,22 +79,6 @@ pub(crate) fn read() -> Result<Snapshot, ReadError> {
         }
     }
     Ok(snapshot)
-}
-
-/// Puts host addresses on lo or takes them off; returns those that failed, with the reason.
-pub(crate) fn manage(wanted: impl IntoIterator<Item = (IpAddr, bool)>) -> Vec<(IpAddr, String)> {
-    let mut channel = Channel::open();
-    let mut failed = Vec::new();
-    for (address, present) in wanted {
-        let result = match &mut channel {
-            Ok(channel) => channel.set(address, present),
-            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
-        };
-        if let Err(error) = result {
-            failed.push((address, error.to_string()));
-        }
-    }
-    failed
 }
 
 struct Channel {
@@ -150,32 +130,6 @@ impl Channel {
                 if message.sequence == self.sequence && take(&message, snapshot)? {
                     return Ok(());
                 }
-            }
-        }
-    }
-
-    fn set(&mut self, address: IpAddr, present: bool) -> io::Result<()> {
-        let message = host_address(address);
-        if present {
-            self.send(libc::RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &message)?;
-        } else {
-            self.send(libc::RTM_DELADDR, NLM_F_ACK, &message)?;
-        }
-        loop {
-            self.receive()?;
-            for message in messages(&self.buffer) {
-                let message = message.map_err(io::Error::other)?;
-                if message.sequence != self.sequence || i32::from(message.kind) != libc::NLMSG_ERROR
-                {
-                    continue;
-                }
-                // The wish is a state, not a step: being there already, or gone already, is success.
-                return match code(&message) {
-                    0 => Ok(()),
-                    libc::EEXIST if present => Ok(()),
-                    libc::EADDRNOTAVAIL if !present => Ok(()),
-                    code => Err(io::Error::from_raw_os_error(code)),
-                };
             }
         }
     }
@@ -232,22 +186,6 @@ fn encode(kind: u16, flags: u16, sequence: u32, body: &impl Emitable) -> Vec<u8>
     buffer.set_sequence_number(sequence);
     body.emit(rest);
     request
-}
-
-fn host_address(address: IpAddr) -> AddressMessage {
-    let mut message = AddressMessage::default();
-    message.header.index = LO;
-    (message.header.family, message.header.prefix_len) = match address {
-        IpAddr::V4(_) => (AddressFamily::Inet, 32),
-        IpAddr::V6(_) => (AddressFamily::Inet6, 128),
-    };
-    message.attributes =
-        vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
-    if address.is_ipv6() {
-        // On lo nobody could answer a duplicate address detection, and every member has the address by design.
-        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
-    }
-    message
 }
 
 #[cfg(test)]

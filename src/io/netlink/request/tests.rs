@@ -32,14 +32,3 @@ fn a_dump_counts_only_where_it_ends_well_and_nothing_interrupted_it() {
     assert_eq!(outcome(&[message(libc::NLMSG_ERROR, 0, &bad)]), failed);
     assert_eq!(outcome(&[part, part]), Err("not at its end".to_owned()));
 }
-
-#[test]
-fn a_host_address_is_asked_for_on_lo_and_without_duplicate_detection() {
-    let v6 = host_address("2001:db8::1".parse().unwrap());
-    assert_eq!((v6.header.index, v6.header.prefix_len), (1, 128));
-    assert!(v6.attributes.contains(&AddressAttribute::Flags(AddressFlags::Nodad)));
-    let v4 = host_address("192.0.2.1".parse().unwrap());
-    assert_eq!((v4.header.index, v4.header.prefix_len), (1, 32));
-    let ip = "192.0.2.1".parse().unwrap();
-    assert_eq!(v4.attributes, [AddressAttribute::Local(ip), AddressAttribute::Address(ip)]);
-}
