@@ -388,7 +388,7 @@ fn on_address(question: &Question<'_>, address: Option<IpAddr>) -> (Standing, St
             Target::Address(target) => Some(target),
         };
         let (verdict, said) = target.map_or_else(
-            || (Verdict::Unknown, format!("no address in {} on this host to check: it needs a target", question.prefix)),
+            || (Verdict::Unknown, nothing_to_check(question.prefix)),
             |target| (question.verdict)(index, target),
         );
         let words = target.map_or_else(
@@ -425,6 +425,14 @@ fn on_address(question: &Question<'_>, address: Option<IpAddr>) -> (Standing, St
     } else {
         let place = address.map_or_else(String::new, |address| format!(" on {address}"));
         (Standing::Healthy, format!("{up} of {counting} up{place}, {needed} needed"))
+    }
+}
+
+fn nothing_to_check(prefix: &IpNet) -> String {
+    if prefix.prefix_len() == prefix.max_prefix_len() {
+        format!("{} is not on this host", prefix.addr())
+    } else {
+        format!("no address in {prefix} on this host to check: it needs a target")
     }
 }
 
