@@ -4,14 +4,15 @@ use std::net::IpAddr;
 
 use super::checks::InstanceKey;
 use super::schedule::Timer;
-use super::{Engine, Event, EventKind, Row};
+use super::{Engine, Event, EventKind, Row, STEP};
 use crate::Time;
 use crate::bgp::rib_out::{PrefixId, RouteId};
 use crate::plan::{self, Held, Judged, Kept, Question, Step};
 
 impl Engine {
     pub(super) fn decide(&mut self, now: Time) {
-        for id in std::mem::take(&mut self.dirty) {
+        for _ in 0..STEP {
+            let Some(id) = self.dirty.pop_first() else { return };
             let Some(judged) = self.judge(now, id) else { continue };
             self.schedule.set(Timer::Judge(id), judged.until);
             self.take(now, id, judged);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::schedule::Timer;
-use super::{Engine, Event, EventKind, Output, RouterId};
+use super::{Engine, Event, EventKind, Output, RouterId, STEP};
 use crate::Time;
 use crate::bgp::rib_out::PrefixId;
 use crate::facts::{Cause, Changed, Fact, Listening, Watch};
@@ -60,7 +60,7 @@ impl Engine {
                 Changed::default()
             }
         };
-        self.apply(now, changed);
+        self.apply(changed);
     }
 
     fn first_read(&mut self, now: Time) {
@@ -71,14 +71,12 @@ impl Engine {
         }
     }
 
-    fn apply(&mut self, now: Time, changed: Changed) {
+    fn apply(&mut self, changed: Changed) {
         if changed.everything {
-            self.ids().for_each(|id| self.rebind(now, id));
+            self.unbound.extend(self.ids());
         } else if !changed.nets.is_empty() {
             let overlap = |prefix: &IpNet| changed.nets.iter().any(|net| prefix.contains(net) || net.contains(prefix));
-            let touched: Vec<PrefixId> =
-                self.ids().zip(&self.prefixes).filter(|(_, prefix)| overlap(prefix)).map(|(id, _)| id).collect();
-            touched.into_iter().for_each(|id| self.rebind(now, id));
+            self.unbound.extend(self.ids().zip(&self.prefixes).filter(|(_, prefix)| overlap(prefix)).map(|(id, _)| id));
         }
         if changed.everything || !changed.nets.is_empty() {
             self.refresh_next_hops();
@@ -87,6 +85,13 @@ impl Engine {
             if let Some(watched) = self.watches.get(&watch) {
                 self.dirty.extend(&watched.rows);
             }
+        }
+    }
+
+    pub(super) fn bind(&mut self, now: Time) {
+        for _ in 0..STEP {
+            let Some(id) = self.unbound.pop_first() else { return };
+            self.rebind(now, id);
         }
     }
 
@@ -116,6 +121,7 @@ impl Engine {
         }
         for watch in watches {
             let watched = self.watches.entry(watch).or_default();
+            self.watches_changed |= watched.rows.is_empty();
             watched.rows.insert(id);
             if watched.rows.len() == 1 && !watched.asked {
                 self.ask(now, watch);
@@ -129,6 +135,7 @@ impl Engine {
         watched.rows.remove(&id);
         if watched.rows.is_empty() {
             self.watches.remove(&watch);
+            self.watches_changed = true;
             self.schedule.cancel(Timer::Ask(watch));
             // An answer of an hour ago must not speak for a listener that is asked about anew.
             self.facts.retain_watches(|other| *other != watch);
@@ -157,9 +164,8 @@ impl Engine {
 
     /// Whole sets, so that `io` can never watch something else than what is needed.
     pub(super) fn tell_watches(&mut self) {
-        if self.told_watches.iter().ne(self.watches.keys()) {
-            self.told_watches = self.watches.keys().copied().collect();
-            self.out.push_back(Output::Watch { watches: self.told_watches.clone() });
+        if self.unbound.is_empty() && std::mem::take(&mut self.watches_changed) {
+            self.out.push_back(Output::Watch { watches: self.watches.keys().copied().collect() });
         }
     }
 

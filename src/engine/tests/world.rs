@@ -111,6 +111,9 @@ impl World {
     pub(super) fn input(&mut self, input: Input) {
         self.engine.handle(self.now, input);
         self.drain();
+        if !self.engine.dirty.is_empty() || !self.engine.unbound.is_empty() {
+            return;
+        }
         let standing: Vec<_> = self.engine.rows.iter().map(|row| row.judged.result).collect();
         assert_eq!(standing, self.engine.recompute(self.now), "incremental == full");
     }
