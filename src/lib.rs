@@ -9,7 +9,7 @@
 //!   engine: facts -> plan::judge -> rib_out (wanted, told) -> bgp::session -> bgp::wire
 //! ```
 //!
-//! Everything but [`io`](crate::io) and the command line is pure: time is an argument ([`Time`]), state is plain data,
+//! Everything but `io` and the command line is pure: time is an argument ([`Time`]), state is plain data,
 //! and one value, the engine, is driven by `handle(now, input)`, drained by `poll()` and asks to be woken at `deadline()`.
 
 pub use time::Time;

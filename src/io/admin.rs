@@ -35,7 +35,7 @@ use claim::Claim;
 use peer::Rights;
 
 /// Queries that wait for the engine's loop. It answers one between two steps, so a longer queue would only make the
-/// last of it late; who does not fit waits [`answer::PATIENCE`] and is told so.
+/// last of it late; who does not fit waits `answer::PATIENCE` and is told so.
 pub const QUERIES: usize = 32;
 
 /// Readers at once, on each door: a descriptor and some 16 KiB each, and the usual limit of 1024 descriptors is shared

@@ -14,7 +14,7 @@ pub fn format(since_1970: Duration) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
 }
 
-/// What [`format`] writes, with or without a fraction. `None` for anything else, other time zones included.
+/// What [`format()`] writes, with or without a fraction. `None` for anything else, other time zones included.
 pub fn parse(text: &str) -> Option<Duration> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
     let (clock, fraction) = time.split_once('.').unwrap_or((time, "0"));
