@@ -19,7 +19,8 @@ mod stop;
 mod tell;
 mod view;
 
-pub use port::{Closed, ConnectionId, Event, EventKind, Input, Outcome, Output, ProbeId};
+pub use crate::bgp::connection::{Closed, ConnectionId};
+pub use port::{Event, EventKind, Input, Outcome, Output, ProbeId};
 pub use view::{Clock, Explained};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

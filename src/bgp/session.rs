@@ -43,7 +43,7 @@ use self::transition::{End, Farewell};
 use crate::Time;
 use crate::bgp::wire::{self, Asn, Codec, Family, Notification};
 use crate::config;
-use crate::engine::{Closed, ConnectionId};
+use crate::bgp::connection::{Closed, ConnectionId};
 
 /// Most octets sent to `io` and not yet written: enough to fill a 10 Gbit/s link's round trip in a rack, little enough
 /// that a neighbor who stops reading keeps its backlog with us as a difference to send, not as bytes.

@@ -6,11 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::bgp::connection::{Closed, ConnectionId};
 use crate::facts::{Fact, Watch};
-
-/// One TCP connection of this process, never used twice: what a closed connection still says is known as stale by it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-pub struct ConnectionId(pub u64);
 
 /// One run of one check on one address. `run` grows by one each time, so a late result is known as stale.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -45,18 +42,6 @@ pub enum Input {
     StopNow,
     /// Nothing but the time.
     Tick,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Closed {
-    /// connect(2) failed, in the kernel's words.
-    Refused(String),
-    /// The peer closed its side.
-    ByPeer,
-    /// read(2) or write(2) failed, in the kernel's words.
-    Failed(String),
-    /// We asked for it, and it is done.
-    AsAsked,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::Negotiated;
 use crate::bgp::wire::{Family, Malformed, Notification};
-use crate::engine::ConnectionId;
+use crate::bgp::connection::ConnectionId;
 
 #[derive(Clone, PartialEq, Debug)]
 pub enum Action {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::WINDOW;
 use crate::Time;
-use crate::engine::ConnectionId;
+use crate::bgp::connection::ConnectionId;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Link {

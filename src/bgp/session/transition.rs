@@ -15,7 +15,7 @@ use super::{
 };
 use crate::Time;
 use crate::bgp::wire::{self, code, Codec, Family, Frame, Message, Notification, RouteRefresh, Update};
-use crate::engine::ConnectionId;
+use crate::bgp::connection::ConnectionId;
 
 /// How a connection ends.
 #[derive(Clone, PartialEq, Eq, Debug)]

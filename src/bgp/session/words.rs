@@ -1,7 +1,7 @@
 //! Why a connection ended, in a sentence for a tired engineer.
 
 use super::{Kind, Session, State};
-use crate::engine::Closed;
+use crate::bgp::connection::Closed;
 
 impl Session {
     pub(super) fn explain(&self, closed: &Closed) -> String {
