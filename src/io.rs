@@ -72,7 +72,7 @@ fn serve(Loaded { config, warnings }: Loaded) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| say(&e))?;
     let (queries_in, queries) = mpsc::channel(admin::QUERIES);
     let _admin = admin::Serving::start(admin, queries_in).map_err(|e| say(&e))?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let (facts_in, facts) = mpsc::channel(daemon::FACTS);
         let (received_in, received) = mpsc::channel(daemon::RECEIVED);
         let (results_in, results) = mpsc::channel(daemon::RESULTS);
@@ -96,5 +96,8 @@ fn serve(Loaded { config, warnings }: Loaded) -> Result<(), String> {
             alarm: alarm::Alarm::new().map_err(|e| say(&e))?,
         };
         daemon.run().await.map_err(|e| say(&e))
-    })
+    });
+    // It must not wait for a netlink request that hangs.
+    runtime.shutdown_background();
+    result
 }

@@ -271,3 +271,15 @@ fn cpu() -> Duration {
     let now = nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID.now().unwrap();
     Duration::from(now)
 }
+
+#[test]
+fn a_watch_that_ended_says_so() {
+    in_namespace(|| async {
+        let (Bench { mut netlink, inputs, .. }, _) = Bench::new().await;
+        let still = timeout(Duration::from_millis(100), netlink.ended()).await;
+        assert!(still.is_err(), "it ended by itself");
+        drop(inputs);
+        ip("address add 192.0.2.77/32 dev lo");
+        timeout(Duration::from_secs(5), netlink.ended()).await.unwrap();
+    });
+}
