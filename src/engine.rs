@@ -25,12 +25,13 @@ pub use view::{Clock, Explained};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Range;
 
 use ipnet::IpNet;
 
 use crate::Time;
 use crate::bgp::rib_out::{PrefixId, RouteId, Routes};
-use crate::config::{Config, Target};
+use crate::config::{self, Config, Target};
 use crate::facts::{Facts, Watch};
 use crate::plan::{Bound, DisableFile, Judged};
 use crate::status::Histogram;
@@ -40,8 +41,8 @@ use schedule::{Schedule, Timer};
 use stop::Stop;
 use tell::{Group, Neighbor};
 
-/// Most rows bound and judged in one call: about 15 us each, so that no step takes longer than 2 ms.
-const STEP: usize = 128;
+/// Most timers run in one step: starting a check or asking about a listener costs a microsecond.
+const TIMERS: usize = 500;
 
 #[derive(Clone, Debug)]
 pub struct Engine {
@@ -54,7 +55,7 @@ pub struct Engine {
     rows: Vec<Row>,
     disable_files: Vec<DisableFile>,
     watches: BTreeMap<Watch, Watched>,
-    /// `io` has another set than this.
+    /// `io` has not been given the present set yet.
     watches_changed: bool,
     checks: BTreeMap<InstanceKey, Instance>,
     routes: Routes,
@@ -62,14 +63,18 @@ pub struct Engine {
     neighbors: Vec<Neighbor>,
     /// Dialled and not yet reported closed.
     connections: BTreeSet<ConnectionId>,
-    /// Rows to find on this host again.
-    unbound: BTreeSet<PrefixId>,
     /// Rows to judge again.
     dirty: BTreeSet<PrefixId>,
     schedule: Schedule,
     stop: Stop,
     ready: bool,
     dice: u64,
+    /// Number of the newest run of any check.
+    runs: u64,
+    /// Of each service: its rows, which stand together.
+    spans: Vec<Range<u32>>,
+    /// Where a configured prefix stands.
+    index: BTreeMap<IpNet, PrefixId>,
     counters: Counters,
     check_counters: BTreeMap<(usize, usize), CheckCounters>,
     out: VecDeque<Output>,
@@ -87,8 +92,6 @@ struct Row {
     judged: Judged,
     /// Since when the reason has been what it is.
     since: Time,
-    /// When what is wanted of it changed last.
-    changed: Time,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -143,11 +146,13 @@ impl Engine {
             neighbors,
             connections: BTreeSet::new(),
             dirty: (0..rows.len()).filter_map(|row| u32::try_from(row).ok()).map(PrefixId).collect(),
-            unbound: BTreeSet::new(),
             schedule: Schedule::default(),
             stop: Stop::No,
             ready: false,
             dice: seed | 1,
+            runs: 0,
+            spans: spans(&config),
+            index: (0..).map(PrefixId).zip(&prefixes).map(|(id, prefix)| (*prefix, id)).collect(),
             counters: Counters::default(),
             check_counters: BTreeMap::new(),
             out: VecDeque::new(),
@@ -196,20 +201,19 @@ impl Engine {
     /// When `handle(now, Input::Tick)` is due; [`Time::MAX`] where nothing is. It lies in the past while there is work
     /// left that one call did not finish.
     pub fn deadline(&self) -> Time {
-        if !self.unbound.is_empty() || !self.dirty.is_empty() {
-            return Time::default();
-        }
         let sessions = self.neighbors.iter().map(Neighbor::deadline).min().unwrap_or(Time::MAX);
-        sessions.min(self.schedule.next()).min(self.stop.deadline())
+        let undecided = if self.dirty.is_empty() { Time::MAX } else { Time::default() };
+        sessions.min(self.schedule.next()).min(self.stop.deadline()).min(undecided)
     }
 
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Runs everything that is due, then decides and tells.
+    /// Runs what is due, then decides and tells; what is left of much goes on at the next call.
     fn settle(&mut self, now: Time) {
-        while let Some(timer) = self.schedule.pop_due(now) {
+        for _ in 0..TIMERS {
+            let Some(timer) = self.schedule.pop_due(now) else { break };
             match timer {
                 Timer::Check(key) => self.check_due(now, key),
                 Timer::Ask(watch) => self.ask(now, watch),
@@ -219,9 +223,8 @@ impl Engine {
                 Timer::Source => self.find_source(now),
             }
         }
-        self.bind(now);
-        self.tell_watches();
         self.decide(now);
+        self.tell_watches();
         self.tell(now);
         self.stop_progress(now);
     }
@@ -232,6 +235,16 @@ impl Engine {
         self.dice ^= self.dice >> 7;
         self.dice ^= self.dice << 17;
         u32::try_from(self.dice >> 32).unwrap_or_default()
+    }
+
+    fn ids_of(&self, service: usize) -> impl Iterator<Item = PrefixId> + use<> {
+        self.spans.get(service).cloned().unwrap_or_default().map(PrefixId)
+    }
+
+    /// All prefixes of the service have to be judged again.
+    fn judge_service(&mut self, service: usize) {
+        let ids = self.ids_of(service);
+        self.dirty.extend(ids);
     }
 
     fn ids(&self) -> impl Iterator<Item = PrefixId> + use<> {
@@ -249,12 +262,9 @@ fn rows(config: &Config, now: Time) -> Vec<Row> {
     let all: Vec<(usize, IpNet)> = (config.services.iter().enumerate())
         .flat_map(|(index, service)| service.prefixes.iter().map(move |prefix| (index, *prefix)))
         .collect();
-    let wide: Vec<IpNet> =
-        all.iter().map(|(_, net)| *net).filter(|net| net.prefix_len() < net.max_prefix_len()).collect();
-    let holds_others = |outer: &IpNet| wide.contains(outer);
     let row = |(service, prefix): &(usize, IpNet)| Row {
         service: *service,
-        inner: if holds_others(prefix) {
+        inner: if prefix.prefix_len() < prefix.max_prefix_len() {
             let inside = |(other, net): &&(usize, IpNet)| other != service && net != prefix && prefix.contains(net);
             all.iter().filter(inside).map(|(_, net)| *net).collect()
         } else {
@@ -265,9 +275,18 @@ fn rows(config: &Config, now: Time) -> Vec<Row> {
         checks: vec![],
         judged: Judged::default(),
         since: now,
-        changed: now,
     };
     all.iter().map(row).collect()
+}
+
+fn spans(config: &Config) -> Vec<Range<u32>> {
+    let mut next = 0;
+    let span = |service: &config::Service| {
+        let start = next;
+        next += u32::try_from(service.prefixes.len()).unwrap_or_default();
+        start..next
+    };
+    config.services.iter().map(span).collect()
 }
 
 /// Where a check whose target is one fixed address goes.

@@ -35,6 +35,13 @@ pub struct Snapshot {
     pub routes: Vec<LocalRoute>,
 }
 
+impl Snapshot {
+    /// Every host has lo with its address: a read without one went wrong, however it came to be.
+    pub fn is_empty(&self) -> bool {
+        self.interfaces.is_empty() || self.addresses.is_empty()
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Interface {
     pub index: u32,
@@ -120,7 +127,9 @@ pub struct Changed {
     /// Whatever overlaps these has to be judged again.
     pub nets: Vec<IpNet>,
     pub watches: Vec<Watch>,
-    /// The first whole read, or an interface came, went or was renamed.
+    /// Names that an interface took or lost.
+    pub interfaces: Vec<String>,
+    /// What is said of every prefix: the first whole read, a read that failed, or the first that did not again.
     pub everything: bool,
 }
 
@@ -176,23 +185,21 @@ impl Facts {
         self.listeners.get(watch).copied().unwrap_or_default()
     }
 
-    /// Forgets listeners nobody asks about any more.
-    pub fn retain_watches(&mut self, keep: impl Fn(&Watch) -> bool) {
-        self.listeners.retain(|watch, _| keep(watch));
+    /// Nobody asks about it any more.
+    pub fn forget_listener(&mut self, watch: &Watch) {
+        self.listeners.remove(watch);
     }
 
     pub fn set_interface(&mut self, index: u32, name: Option<String>, loopback: bool) -> Changed {
-        let before = self.interfaces.get(&index).map(|seen| seen.what.clone());
         let after = name.map(|name| Interface { index, name, loopback });
-        match &after {
-            Some(interface) => {
-                self.interfaces.insert(index, Seen { what: interface.clone(), missed: false });
-            }
-            None => {
-                self.interfaces.remove(&index);
-            }
-        }
-        Changed { everything: before != after, ..Changed::default() }
+        let name = after.as_ref().map(|interface| interface.name.clone());
+        let before = match after {
+            Some(what) => self.interfaces.insert(index, Seen { what, missed: false }),
+            None => self.interfaces.remove(&index),
+        };
+        let before = before.map(|seen| seen.what.name);
+        let interfaces = if before == name { vec![] } else { before.into_iter().chain(name).collect() };
+        Changed { interfaces, ..Changed::default() }
     }
 
     pub fn set_address(&mut self, address: Address, present: bool) -> Changed {
@@ -222,7 +229,12 @@ impl Facts {
         let everything = !self.read;
         let mut changed = Changed { everything, ..Changed::default() };
         let interfaces = snapshot.interfaces.into_iter().map(|interface| (interface.index, interface)).collect();
-        changed.everything |= !merge(&mut self.interfaces, interfaces).is_empty();
+        let before: BTreeMap<u32, String> =
+            self.interfaces.iter().map(|(index, seen)| (*index, seen.what.name.clone())).collect();
+        for index in merge(&mut self.interfaces, interfaces) {
+            let after = self.interfaces.get(&index).map(|seen| seen.what.name.clone());
+            changed.interfaces.extend(before.get(&index).cloned().into_iter().chain(after));
+        }
         let addresses = snapshot.addresses.into_iter().map(|a| ((a.address, a.interface), a)).collect();
         changed.nets.extend(merge(&mut self.addresses, addresses).into_iter().map(|(address, _)| IpNet::from(address)));
         let routes = snapshot.routes.into_iter().map(|route| ((route.prefix, route.interface), route)).collect();
@@ -292,7 +304,8 @@ mod tests {
     }
 
     fn read(addresses: &[Address]) -> Snapshot {
-        Snapshot { addresses: addresses.to_vec(), ..Snapshot::default() }
+        let interfaces = vec![Interface { index: 1, name: "lo".into(), loopback: true }];
+        Snapshot { interfaces, addresses: [&[address("127.0.0.1", true)], addresses].concat(), routes: vec![] }
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! THE decision: may this prefix be announced now, and if not, why not.
 //!
-//! [`steps`] walks the chain an operator knows, in CONTRACT's order; [`judge`] takes the first step that says no. What
-//! `explain` prints are the very same steps, so it cannot disagree with what is on the wire.
+//! [`steps`] walks the chain an operator knows; [`judge`] takes the first reason among those that say no. What `explain`
+//! prints are the very same steps, so it cannot disagree with what is on the wire.
 //!
 //! ```text
 //!   enabled -> drain -> stop -> facts -> address -> listener -> checks -> start-hold -> announced
 //! ```
 
+mod quorum;
 mod route;
 
+pub use quorum::Standings;
 pub use route::{Route, attributes, route};
 
 use std::net::IpAddr;
@@ -17,11 +19,10 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::Time;
-use crate::config::{self, Quorum, Service, Target, WhenDown};
+use crate::config::{self, Service, WhenDown};
 use crate::facts::{Facts, Listening, Watch};
-use crate::health::Verdict;
 
-/// Not announced, and why.
+/// Not announced, and why; where several apply, the first in this order is said.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Held {
     Disabled,
@@ -174,11 +175,9 @@ pub struct Question<'a> {
     pub service: &'a Service,
     pub prefix: &'a IpNet,
     pub bound: &'a Bound,
-    /// Addresses whose checks count: the prefix's, or with `per-prefix = false` the whole service's.
-    pub addresses: &'a [IpAddr],
+    /// Of the prefix's addresses, or with `per-prefix = false` of the whole service's.
+    pub standings: &'a Standings,
     pub facts: &'a Facts,
-    /// Verdict and last words of one check on one address.
-    pub verdict: &'a dyn Fn(usize, IpAddr) -> (Verdict, String),
     pub disable_file: DisableFile,
     pub stopping: bool,
     /// Since when every step before start-hold has been good.
@@ -238,7 +237,8 @@ pub fn judge(question: &Question<'_>) -> Judged {
     let until = steps.iter().map(|step| step.until).min().unwrap_or(Time::MAX);
     let ready = steps.iter().all(|step| matches!(step.result, Ok(_) | Err(Held::StartHold)));
     let ready_since = ready.then(|| question.ready_since.unwrap_or(question.now));
-    if let Some(at) = steps.iter().position(|step| step.result.is_err()) {
+    let held = steps.iter().enumerate().filter_map(|(at, step)| Some((step.result.err()?, at))).min();
+    if let Some((_, at)) = held {
         let step = steps.swap_remove(at);
         return Judged { result: step.result, detail: step.detail, until, ready_since };
     }
@@ -323,16 +323,23 @@ fn address(question: &Question<'_>) -> Step {
 fn listeners(question: &Question<'_>) -> Vec<Step> {
     let binding = &question.service.binding;
     let watches = binding.listen.iter().flat_map(|listen| question.bound.watches(question.prefix, listen));
-    watches.map(|watch| listener(question, &watch)).collect()
+    let watches: Vec<Watch> = watches.collect();
+    let heard = |watch| matches!(question.facts.listening(watch), Listening::Present { .. });
+    let heard_beside = question.ready_since.is_some() && watches.iter().any(heard);
+    watches.iter().map(|watch| listener(question, watch, heard_beside)).collect()
 }
 
-fn listener(question: &Question<'_>, watch: &Watch) -> Step {
+fn listener(question: &Question<'_>, watch: &Watch, heard_beside: bool) -> Step {
     const NAME: &str = "listener";
     let what = format!("{}/{} on {}", watch.protocol.name(), watch.port, watch.address);
     match question.facts.listening(watch) {
         Listening::Present { stale: false, .. } => Step::ok(NAME, format!("listening: {what}")),
         Listening::Present { stale: true, .. } => {
             Step::kept(NAME, Kept::Unknown, format!("the kernel could not be asked about {what}; what was known stands"))
+        }
+        // An address that came to those which are announced already takes nothing away before the kernel has answered.
+        Listening::Unknown if heard_beside => {
+            Step::kept(NAME, Kept::Unknown, format!("the kernel has not been asked about {what}"))
         }
         Listening::Unknown => Step::held(NAME, Held::Unknown, format!("the kernel has not been asked about {what}")),
         Listening::Absent { since, gap } => {
@@ -351,89 +358,26 @@ fn checks(question: &Question<'_>) -> Step {
     if question.service.checks.is_empty() {
         return Step::ok(NAME, "no checks: the binding alone decides");
     }
-    let results: Vec<_> = match question.addresses {
-        [] => vec![on_address(question, None)],
-        addresses => addresses.iter().map(|address| on_address(question, Some(*address))).collect(),
-    };
-    let first = |wanted: Standing| results.iter().find(|(standing, _)| *standing == wanted);
-    if let Some((_, detail)) = first(Standing::Unproven) {
-        Step::held(NAME, Held::Unproven, detail)
-    } else if let Some((_, detail)) = first(Standing::Unhealthy) {
-        match question.service.health.when_down {
+    let Standings { healthy, more, depreferred, unproven, unhealthy } = question.standings;
+    let proven_beside = question.ready_since.is_some() && (!healthy.is_empty() || depreferred.is_some());
+    if let Some(detail) = unproven.as_ref().filter(|_| !proven_beside) {
+        return Step::held(NAME, Held::Unproven, detail);
+    }
+    if let Some(detail) = unhealthy {
+        return match question.service.health.when_down {
             WhenDown::Withdraw => Step::held(NAME, Held::Unhealthy, detail),
             WhenDown::Deprefer => Step::kept(NAME, Kept::Deprefer, detail),
-        }
-    } else if let Some((_, detail)) = first(Standing::Depreferred) {
-        Step::kept(NAME, Kept::Deprefer, detail)
-    } else {
-        Step::ok(NAME, results.into_iter().map(|(_, detail)| detail).collect::<Vec<_>>().join("; "))
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    Healthy,
-    Depreferred,
-    Unproven,
-    Unhealthy,
-}
-
-/// All checks of the service as seen from one of its addresses (`None`: it has none here).
-fn on_address(question: &Question<'_>, address: Option<IpAddr>) -> (Standing, String) {
-    let (mut up, mut unknown, mut counting) = (0_usize, 0_usize, 0_usize);
-    let (mut waiting, mut failing, mut depreferring) = (Vec::new(), Vec::new(), Vec::new());
-    for (index, check) in question.service.checks.iter().enumerate() {
-        let target = match check.target {
-            Target::Service => address,
-            Target::Address(target) => Some(target),
         };
-        let (verdict, said) = target.map_or_else(
-            || (Verdict::Unknown, nothing_to_check(question.prefix)),
-            |target| (question.verdict)(index, target),
-        );
-        let words = target.map_or_else(
-            || format!("{}: {said}", check.name),
-            |target| format!("{} on {target}: {said}", check.name),
-        );
-        let counts = check.on_fail == WhenDown::Withdraw;
-        counting += usize::from(counts);
-        match verdict {
-            Verdict::Up => up += usize::from(counts),
-            Verdict::Unknown => {
-                unknown += usize::from(counts);
-                waiting.push((counts, words));
-            }
-            Verdict::Down if counts => failing.push(words),
-            Verdict::Down => depreferring.push(words),
-        }
     }
-    let needed = match question.service.health.quorum {
-        Quorum::All => counting,
-        Quorum::Any => counting.min(1),
-        Quorum::AtLeast(number) => counting.min(number.get().into()),
-    };
-    // A check that only deprefers needs its verdict too, but with a quorum met the counting ones need no more.
-    let unproven_deprefer = waiting.iter().any(|(counts, _)| !counts);
-    let join = |words: Vec<String>| words.join(", ");
-    if up + unknown >= needed && (up < needed || unproven_deprefer) {
-        let met = up >= needed;
-        (Standing::Unproven, join(waiting.into_iter().filter(|(counts, _)| !met || !counts).map(|(_, w)| w).collect()))
-    } else if up < needed {
-        (Standing::Unhealthy, format!("{up} of {needed} needed: {}", join(failing)))
-    } else if !depreferring.is_empty() {
-        (Standing::Depreferred, join(depreferring))
-    } else {
-        let place = address.map_or_else(String::new, |address| format!(" on {address}"));
-        (Standing::Healthy, format!("{up} of {counting} up{place}, {needed} needed"))
+    if let Some(detail) = depreferred {
+        return Step::kept(NAME, Kept::Deprefer, detail);
     }
-}
-
-fn nothing_to_check(prefix: &IpNet) -> String {
-    if prefix.prefix_len() == prefix.max_prefix_len() {
-        format!("{} is not on this host", prefix.addr())
-    } else {
-        format!("no address in {prefix} on this host to check: it needs a target")
+    // An address that came to those which are announced already takes nothing away before its own verdict.
+    if let Some(detail) = unproven {
+        return Step::kept(NAME, Kept::Unknown, detail);
     }
+    let more = if *more > 0 { format!("; and {more} more") } else { String::new() };
+    Step::ok(NAME, healthy.join("; ") + &more)
 }
 
 fn start_hold(question: &Question<'_>, ready: bool) -> Step {

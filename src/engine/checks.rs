@@ -32,8 +32,6 @@ pub(super) struct Instance {
     pub(super) last: Option<Time>,
     pub(super) detail: String,
     run: Run,
-    /// Number of the newest run.
-    runs: u64,
     /// Prefixes that have this address; none for a fixed target, which all prefixes of the service share.
     rows: BTreeSet<PrefixId>,
 }
@@ -41,7 +39,7 @@ pub(super) struct Instance {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Run {
     Waiting,
-    Started(Time),
+    Started { at: Time, run: u64 },
 }
 
 impl Instance {
@@ -52,7 +50,6 @@ impl Instance {
             last: None,
             detail: "has not run yet".into(),
             run: Run::Waiting,
-            runs: 0,
             rows: BTreeSet::new(),
         }
     }
@@ -113,14 +110,14 @@ impl Engine {
         let Some(instance) = self.checks.get_mut(&key) else { return };
         match instance.run {
             Run::Waiting => {
-                instance.runs += 1;
-                instance.run = Run::Started(now);
+                self.runs += 1;
+                instance.run = Run::Started { at: now, run: self.runs };
                 let InstanceKey { service, check, address } = key;
-                let probe = ProbeId { service, check, address, run: instance.runs };
+                let probe = ProbeId { service, check, address, run: self.runs };
                 self.schedule.set(Timer::Check(key), now + timeout + LATE);
                 self.out.push_back(Output::Probe { probe });
             }
-            Run::Started(at) => {
+            Run::Started { at, .. } => {
                 let detail = format!("no answer from the check within {timeout:?}");
                 self.finish(now, key, Outcome::TimedOut { detail }, now.since(at));
             }
@@ -130,7 +127,11 @@ impl Engine {
     pub(super) fn probed(&mut self, now: Time, probe: ProbeId, outcome: Outcome, took: Duration) {
         let ProbeId { service, check, address, run } = probe;
         let key = InstanceKey { service, check, address };
-        if self.checks.get(&key).is_some_and(|instance| instance.runs == run && instance.run != Run::Waiting) {
+        let is_awaited = |instance: &Instance| match instance.run {
+            Run::Started { run: started, .. } => started == run,
+            Run::Waiting => false,
+        };
+        if self.checks.get(&key).is_some_and(is_awaited) {
             self.finish(now, key, outcome, took);
         }
     }
@@ -151,7 +152,7 @@ impl Engine {
             Outcome::NoAddress => (false, "the address is not on this host".into()),
         };
         let started = match std::mem::replace(&mut instance.run, Run::Waiting) {
-            Run::Started(at) => at,
+            Run::Started { at, .. } => at,
             Run::Waiting => now,
         };
         let before = instance.health.verdict();
@@ -172,8 +173,7 @@ impl Engine {
         let Some(service) = self.config.services.get(key.service) else { return };
         let shared = !service.health.per_prefix || fixed_target(&self.config, key.service, key.check).is_some();
         if shared {
-            let rows = self.rows.iter().zip(0..).filter(|(row, _)| row.service == key.service);
-            self.dirty.extend(rows.map(|(_, row)| PrefixId(row)));
+            self.dirty.extend(self.spans.get(key.service).cloned().unwrap_or_default().map(PrefixId));
         } else if let Some(instance) = self.checks.get(&key) {
             self.dirty.extend(&instance.rows);
         }
@@ -190,10 +190,9 @@ impl Engine {
         self.event(event);
     }
 
-    pub(super) fn verdict(&self, key: InstanceKey) -> (Verdict, String) {
-        self.checks.get(&key).map_or_else(
-            || (Verdict::Unknown, "does not run here".into()),
-            |instance| (instance.health.verdict(), instance.detail.clone()),
-        )
+    pub(super) fn verdict(&self, key: InstanceKey) -> (Verdict, &str) {
+        self.checks.get(&key).map_or((Verdict::Unknown, "does not run here"), |instance| {
+            (instance.health.verdict(), instance.detail.as_str())
+        })
     }
 }

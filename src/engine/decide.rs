@@ -1,50 +1,59 @@
 //! From facts to what each neighbor should have: judges what is dirty, and nothing else.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::checks::InstanceKey;
 use super::schedule::Timer;
-use super::{Engine, Event, EventKind, Row, STEP};
+use super::{Engine, Event, EventKind, Row};
 use crate::Time;
 use crate::bgp::rib_out::{PrefixId, RouteId};
-use crate::plan::{self, Held, Judged, Kept, Question, Step};
+use crate::plan::{self, Held, Judged, Kept, Question, Standings, Step};
+
+/// Most prefixes judged in one step: a judgement takes a few microseconds.
+const ROWS: usize = 250;
 
 impl Engine {
     pub(super) fn decide(&mut self, now: Time) {
-        for _ in 0..STEP {
-            let Some(id) = self.dirty.pop_first() else { return };
-            let Some(judged) = self.judge(now, id) else { continue };
+        let mut shared = BTreeMap::new();
+        for _ in 0..ROWS {
+            let Some(id) = self.dirty.pop_first() else { break };
+            let Some(judged) = self.ask_plan(now, id, &mut shared, plan::judge) else { continue };
             self.schedule.set(Timer::Judge(id), judged.until);
             self.take(now, id, judged);
         }
     }
 
-    /// Pure: also what a full recompute asks, which must agree with what stands.
-    pub(super) fn judge(&self, now: Time, id: PrefixId) -> Option<Judged> {
-        self.ask_plan(now, id, plan::judge)
-    }
-
     pub(super) fn steps(&self, now: Time, id: PrefixId) -> Vec<Step> {
-        self.ask_plan(now, id, plan::steps).unwrap_or_default()
+        self.ask_plan(now, id, &mut BTreeMap::new(), plan::steps).unwrap_or_default()
     }
 
-    fn ask_plan<T>(&self, now: Time, id: PrefixId, ask: impl Fn(&Question<'_>) -> T) -> Option<T> {
+    /// Pure. `shared`: by service, what the checks say of all its prefixes together (`per-prefix = false`), so that it is
+    /// put together once and not for each of them.
+    fn ask_plan<T>(
+        &self,
+        now: Time,
+        id: PrefixId,
+        shared: &mut BTreeMap<usize, Standings>,
+        ask: impl Fn(&Question<'_>) -> T,
+    ) -> Option<T> {
         let row = self.rows.get(id.row())?;
         let service = self.config.services.get(row.service)?;
-        let siblings: Vec<IpAddr>;
-        let addresses = if service.health.per_prefix {
-            row.bound.addresses()
+        let verdict = |check, address| self.verdict(InstanceKey { service: row.service, check, address });
+        let own;
+        let standings = if service.health.per_prefix {
+            own = Standings::of(service, row.bound.addresses(), verdict);
+            &own
         } else {
-            siblings = self.addresses_of(row.service);
-            &siblings
+            let all = || Standings::of(service, &self.addresses_of(row.service), verdict);
+            shared.entry(row.service).or_insert_with(all)
         };
         Some(ask(&Question {
             service,
             prefix: self.prefixes.get(id.row())?,
             bound: &row.bound,
-            addresses,
+            standings,
             facts: &self.facts,
-            verdict: &|check, address| self.verdict(InstanceKey { service: row.service, check, address }),
             disable_file: self.disable_files.get(row.service).copied().unwrap_or_default(),
             stopping: self.stop.is_stopping(),
             ready_since: row.judged.ready_since,
@@ -53,7 +62,7 @@ impl Engine {
     }
 
     fn addresses_of(&self, service: usize) -> Vec<IpAddr> {
-        let rows = self.rows.iter().filter(|row| row.service == service);
+        let rows = self.ids_of(service).filter_map(|id| self.rows.get(id.row()));
         rows.flat_map(|row| row.bound.addresses()).copied().collect()
     }
 
@@ -98,12 +107,9 @@ impl Engine {
         if std::mem::replace(cell, wanted) == wanted {
             return;
         }
-        if let Some(row) = self.rows.get_mut(id.row()) {
-            row.changed = now;
-        }
         for member in &group.members {
             if let Some(neighbor) = self.neighbors.get_mut(*member) {
-                neighbor.rib_out.touch(id);
+                neighbor.touch(now, id);
             }
         }
     }
@@ -125,7 +131,7 @@ impl Engine {
     /// What a judgement of everything from the facts alone would give; the test's oracle.
     #[cfg(test)]
     pub(super) fn recompute(&self, now: Time) -> Vec<Result<Option<Kept>, Held>> {
-        self.ids().filter_map(|id| Some(self.judge(now, id)?.result)).collect()
+        self.ids().filter_map(|id| Some(self.ask_plan(now, id, &mut BTreeMap::new(), plan::judge)?.result)).collect()
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::schedule::Timer;
-use super::{Engine, Event, EventKind, Output, RouterId, STEP};
+use super::{Engine, Event, EventKind, Output, RouterId};
 use crate::Time;
 use crate::bgp::rib_out::PrefixId;
 use crate::facts::{Cause, Changed, Fact, Listening, Watch};
@@ -32,6 +32,10 @@ pub(super) struct Watched {
 
 impl Engine {
     pub(super) fn learn(&mut self, now: Time, fact: Fact) {
+        let fact = match fact {
+            Fact::Snapshot(snapshot) if snapshot.is_empty() => Fact::ReadFailed { detail: "it came back empty".into() },
+            fact => fact,
+        };
         let changed = match fact {
             Fact::Interface { index, name, loopback } => self.facts.set_interface(index, name, loopback),
             Fact::Address { address, present } => self.facts.set_address(address, present),
@@ -60,7 +64,7 @@ impl Engine {
                 Changed::default()
             }
         };
-        self.apply(changed);
+        self.apply(now, changed);
     }
 
     fn first_read(&mut self, now: Time) {
@@ -71,14 +75,19 @@ impl Engine {
         }
     }
 
-    fn apply(&mut self, changed: Changed) {
-        if changed.everything {
-            self.unbound.extend(self.ids());
-        } else if !changed.nets.is_empty() {
-            let overlap = |prefix: &IpNet| changed.nets.iter().any(|net| prefix.contains(net) || net.contains(prefix));
-            self.unbound.extend(self.ids().zip(&self.prefixes).filter(|(_, prefix)| overlap(prefix)).map(|(id, _)| id));
+    fn apply(&mut self, now: Time, changed: Changed) {
+        let mut touched: BTreeSet<PrefixId> = changed.nets.iter().flat_map(|net| self.overlapping(net)).collect();
+        for (number, service) in self.config.services.iter().enumerate() {
+            if service.binding.interface.as_ref().is_some_and(|name| changed.interfaces.contains(name)) {
+                touched.extend(self.ids_of(number));
+            }
         }
-        if changed.everything || !changed.nets.is_empty() {
+        let services: BTreeSet<usize> = touched.into_iter().filter_map(|id| self.rebind(now, id)).collect();
+        services.into_iter().for_each(|service| self.judge_service(service));
+        if changed.everything {
+            self.dirty.extend(self.ids());
+        }
+        if !changed.nets.is_empty() {
             self.refresh_next_hops();
         }
         for watch in changed.watches {
@@ -88,46 +97,47 @@ impl Engine {
         }
     }
 
-    pub(super) fn bind(&mut self, now: Time) {
-        for _ in 0..STEP {
-            let Some(id) = self.unbound.pop_first() else { return };
-            self.rebind(now, id);
-        }
+    /// Configured prefixes inside `net` or around it.
+    fn overlapping(&self, net: &IpNet) -> Vec<PrefixId> {
+        let outer = (0..net.prefix_len()).filter_map(|length| IpNet::new(net.network(), length).ok());
+        let outer = outer.filter_map(|over| self.index.get(&over.trunc()));
+        let ends = |address| IpNet::from(address);
+        let first = IpNet::new(net.network(), 0).unwrap_or(*net);
+        let inside = self.index.range(first..=ends(net.broadcast())).filter(|(prefix, _)| net.contains(*prefix));
+        outer.chain(inside.map(|(_, id)| id)).copied().collect()
     }
 
-    /// Finds anew where a prefix is, and what has to be asked and checked there.
-    fn rebind(&mut self, now: Time, id: PrefixId) {
-        let (Some(row), Some(prefix)) = (self.rows.get_mut(id.row()), self.prefixes.get(id.row())) else { return };
-        let Some(service) = self.config.services.get(row.service) else { return };
+    /// Finds anew where a prefix is, and what has to be asked and checked there; returns the service all of whose prefixes
+    /// it moves (`per-prefix = false`).
+    fn rebind(&mut self, now: Time, id: PrefixId) -> Option<usize> {
+        let (row, prefix) = (self.rows.get_mut(id.row())?, self.prefixes.get(id.row())?);
+        let service = self.config.services.get(row.service)?;
         self.dirty.insert(id);
         let bound = Bound::find(prefix, &row.inner, service.binding.interface.as_deref(), &self.facts);
-        if !service.health.per_prefix && row.bound.addresses() != bound.addresses() {
-            let service = row.service;
-            let siblings = self.rows.iter().zip(0..).filter(|(other, _)| other.service == service);
-            self.dirty.extend(siblings.map(|(_, row)| PrefixId(row)));
-        }
-        let Some(row) = self.rows.get_mut(id.row()) else { return };
+        let moves_siblings = !service.health.per_prefix && row.bound.addresses() != bound.addresses();
         row.bound = bound;
         if !service.enabled {
-            return;
+            return moves_siblings.then_some(row.service);
         }
+        let number = row.service;
         let mut watches: Vec<Watch> =
             service.binding.listen.iter().flat_map(|listen| row.bound.watches(prefix, listen)).collect();
         watches.sort_unstable();
         watches.dedup();
         let before = std::mem::replace(&mut row.watches, watches.clone());
-        for watch in before.iter().filter(|watch| !watches.contains(watch)) {
+        for watch in before.iter().filter(|watch| watches.binary_search(watch).is_err()) {
             self.forget_watch(*watch, id);
         }
         for watch in watches {
-            let watched = self.watches.entry(watch).or_default();
-            self.watches_changed |= watched.rows.is_empty();
-            watched.rows.insert(id);
-            if watched.rows.len() == 1 && !watched.asked {
+            let known = self.watches.contains_key(&watch);
+            self.watches.entry(watch).or_default().rows.insert(id);
+            if !known {
+                self.watches_changed = true;
                 self.ask(now, watch);
             }
         }
         self.rebind_checks(now, id);
+        moves_siblings.then_some(number)
     }
 
     fn forget_watch(&mut self, watch: Watch, id: PrefixId) {
@@ -138,7 +148,7 @@ impl Engine {
             self.watches_changed = true;
             self.schedule.cancel(Timer::Ask(watch));
             // An answer of an hour ago must not speak for a listener that is asked about anew.
-            self.facts.retain_watches(|other| *other != watch);
+            self.facts.forget_listener(&watch);
         }
     }
 
@@ -164,7 +174,7 @@ impl Engine {
 
     /// Whole sets, so that `io` can never watch something else than what is needed.
     pub(super) fn tell_watches(&mut self) {
-        if self.unbound.is_empty() && std::mem::take(&mut self.watches_changed) {
+        if std::mem::take(&mut self.watches_changed) {
             self.out.push_back(Output::Watch { watches: self.watches.keys().copied().collect() });
         }
     }
@@ -176,8 +186,7 @@ impl Engine {
             None => DisableFile { exists: file.exists, stale: true },
         };
         if std::mem::replace(file, after) != after {
-            let rows = self.rows.iter().zip(0..).filter(|(row, _)| row.service == service);
-            self.dirty.extend(rows.map(|(_, row)| PrefixId(row)));
+            self.judge_service(service);
         }
     }
 

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::bgp::connection::{Closed, ConnectionId};
 use crate::facts::{Fact, Watch};
 
-/// One run of one check on one address. `run` grows by one each time, so a late result is known as stale.
+/// One run of one check on one address. `run` is never used twice, so a late result is known as stale, even by a check
+/// whose address went and came back meanwhile.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct ProbeId {
     /// Index into `Config::services`.

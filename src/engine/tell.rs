@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::{Column, ConnectionId, Engine, Event, EventKind, Output, Row, RouterId};
+use super::{Column, ConnectionId, Engine, Event, EventKind, Output, RouterId};
 use crate::Time;
 use crate::bgp::rib_out::{Batch, Link, NextHops, PrefixId, RibOut, RouteId};
 use crate::bgp::session::{Action, Kind, Negotiated, Received, Session, Settings};
@@ -47,9 +47,10 @@ pub(super) struct Neighbor {
     pub(super) malformed_updates: u64,
     /// Of the session that is up.
     pub(super) negotiated: Option<Negotiated>,
-    up_since: Time,
     /// Why the attempts since the last session have failed, as it was said last.
     last_failure: String,
+    /// Since when what is wanted differs from what the peer was told: changes that reconcile has not looked at yet.
+    waiting: BTreeMap<PrefixId, Time>,
     /// Oldest changes inside what was handed to the session, by mark.
     marks: BTreeMap<u64, Mark>,
     next_mark: u64,
@@ -99,8 +100,8 @@ pub(super) fn neighbors(config: &Config, rows: usize, seed: u64) -> (Vec<Group>,
             received_prefixes: crate::status::Announced::default(),
             malformed_updates: 0,
             negotiated: None,
-            up_since: Time::default(),
             last_failure: String::new(),
+            waiting: BTreeMap::new(),
             marks: BTreeMap::new(),
             next_mark: 0,
             unfinished: false,
@@ -168,9 +169,12 @@ impl Engine {
         let Some(group) = self.groups.get(neighbor.group) else { return };
         let room = neighbor.session.room();
         let batch = neighbor.rib_out.reconcile(now, &group.wanted, &self.prefixes, &self.routes, room);
+        if batch.bytes.is_empty() && !neighbor.rib_out.pending() {
+            neighbor.waiting.clear();
+        }
         neighbor.unfinished = neighbor.rib_out.pending() && neighbor.session.room() > batch.bytes.len();
         if !batch.bytes.is_empty() {
-            let mark = neighbor.mark(&batch, &self.rows);
+            let mark = neighbor.mark(&batch);
             neighbor.session.send(now, batch.bytes.freeze(), mark);
             self.drain_session(now, index);
         }
@@ -192,7 +196,6 @@ impl Engine {
             Action::Send { connection, bytes } => self.out.push_back(Output::Send { connection, bytes }),
             Action::Close { connection } => self.out.push_back(Output::Close { connection }),
             Action::Up(negotiated) => {
-                neighbor.up_since = now;
                 neighbor.last_failure.clear();
                 self.session_up(index, &negotiated);
             }
@@ -201,6 +204,7 @@ impl Engine {
                 neighbor.negotiated = None;
                 neighbor.rib_out.down();
                 neighbor.marks.clear();
+                neighbor.waiting.clear();
                 self.session_event(index, "up", "down", why);
             }
             // Said once, not at every dial: a router that is down for a day is one line.
@@ -262,15 +266,25 @@ impl Engine {
 }
 
 impl Neighbor {
-    /// Remembers since when the changes of a batch have waited. Not those from before the session: they waited for it,
-    /// not for us.
-    fn mark(&mut self, batch: &Batch, rows: &[Row]) -> u64 {
-        let oldest = |ids: &[PrefixId]| {
-            let changed = ids.iter().filter_map(|id| rows.get(id.row())).map(|row| row.changed);
-            changed.filter(|changed| *changed > self.up_since).min()
-        };
+    /// What is wanted of this prefix changed.
+    pub(super) fn touch(&mut self, now: Time, id: PrefixId) {
+        self.rib_out.touch(id);
+        if self.negotiated.is_some() {
+            self.waiting.entry(id).or_insert(now);
+        }
+    }
+
+    /// Remembers since when the changes of a batch have waited. What is said for another reason has not waited for us:
+    /// a new session, a refresh, a next hop that moved.
+    fn mark(&mut self, batch: &Batch) -> u64 {
+        let waiting = &mut self.waiting;
+        let mut oldest = |ids: &[PrefixId]| ids.iter().filter_map(|id| waiting.remove(id)).min();
         let mark = Mark { withdraw: oldest(&batch.withdrawn), announce: oldest(&batch.announced) };
         self.next_mark += 1;
+        if !self.rib_out.pending() {
+            // Looked at, and as the peer knows it: a flap that ended where it began.
+            self.waiting.clear();
+        }
         if mark.withdraw.or(mark.announce).is_some() {
             self.marks.insert(self.next_mark, mark);
         }

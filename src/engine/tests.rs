@@ -1,5 +1,6 @@
 //! The simulator: the engine, model routers and a virtual clock. A seed is a whole history; a failure names its seed.
 
+mod lifecycles;
 mod router;
 mod world;
 
@@ -253,11 +254,28 @@ fn start_hold_waits_and_grace_bridges_a_gap() {
     assert!(!world.routers[0].table.contains_key(&web));
 }
 
+/// The same services with other settings, as the seed says.
+fn varied(seed: u64) -> Config {
+    let mut config = config();
+    let [web, dns, api] = &mut config.services[..] else { unreachable!("three services") };
+    web.binding.grace = SECOND * u32::from(seed & 1 > 0);
+    dns.health.start_hold = 3 * SECOND * u32::from(seed & 2 > 0);
+    web.health.per_prefix = seed & 4 == 0;
+    dns.binding.interface = (seed & 8 > 0).then(|| "lo".into());
+    if seed & 16 > 0 {
+        api.health.quorum = Quorum::Any;
+        api.checks.push(check("second"));
+        api.checks[1].on_fail = WhenDown::Deprefer;
+    }
+    config
+}
+
 /// One random history: a hundred or so things happen, then all is quiet and everyone must agree.
 fn history(seed: u64) {
-    let mut world = World::new(config(), seed);
-    let faults = world.dice.below(8);
-    world.faults = Faults { reads: faults & 1 > 0, network: faults & 2 > 0, slow_writes: faults & 4 > 0 };
+    let mut world = World::new(varied(seed), seed);
+    let faults = world.dice.below(16);
+    world.faults =
+        Faults { reads: faults & 1 > 0, network: faults & 2 > 0, slow_writes: faults & 4 > 0, late: faults & 8 > 0 };
     world.boot();
     for _ in 0..40 + world.dice.below(80) {
         happen(&mut world);
@@ -310,10 +328,21 @@ fn happen(world: &mut World) {
 fn every_history_ends_with_the_plan_at_every_router() {
     let number = |name, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
     let (first, count): (u64, u64) = (number("ANYCASTER_SEED", 0), number("ANYCASTER_HISTORIES", 150));
-    for seed in first..first + count {
-        if let Err(panic) = std::panic::catch_unwind(|| history(seed)) {
-            eprintln!("history of seed {seed}: run it alone with ANYCASTER_SEED={seed} ANYCASTER_HISTORIES=1");
-            std::panic::resume_unwind(panic);
+    let next = std::sync::atomic::AtomicU64::new(first);
+    let work = || {
+        while let seed = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+            && seed < first + count
+        {
+            if let Err(panic) = std::panic::catch_unwind(|| history(seed)) {
+                eprintln!("history of seed {seed}: run it alone with ANYCASTER_SEED={seed} ANYCASTER_HISTORIES=1");
+                std::panic::resume_unwind(panic);
+            }
         }
-    }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
 }

@@ -1,9 +1,11 @@
 //! The engine as operators see it: pure, and the only place that turns its times into wall time.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::checks::InstanceKey;
 use super::decide::reason;
 use super::{Engine, RouterId, Row};
 use crate::Time;
@@ -122,7 +124,7 @@ impl Engine {
     }
 
     fn rows_of(&self, service: usize) -> impl Iterator<Item = (PrefixId, &Row)> {
-        self.ids().zip(&self.rows).filter(move |(_, row)| row.service == service)
+        self.ids_of(service).filter_map(|id| Some((id, self.rows.get(id.row())?)))
     }
 
     /// up partial starting down drained disabled
@@ -210,7 +212,8 @@ impl Engine {
 
     fn check_views(&self, clock: Clock, service: usize) -> Vec<status::Check> {
         let Some(settings) = self.config.services.get(service) else { return vec![] };
-        let own = self.checks.iter().filter(|(key, _)| key.service == service);
+        let first = InstanceKey { service, check: 0, address: IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
+        let own = self.checks.range(first..).take_while(|(key, _)| key.service == service);
         own.map(|(key, instance)| status::Check {
             name: settings.checks.get(key.check).map(|check| check.name.clone()).unwrap_or_default(),
             address: key.address,
@@ -265,7 +268,7 @@ impl Engine {
 
     fn explanation(&self, clock: Clock, id: PrefixId) -> Option<Explanation> {
         let row = self.rows.get(id.row())?;
-        let deciding = |result: &Result<_, Held>| result.is_err() && *result == row.judged.result;
+        let deciding = |result: &Result<_, Held>| *result != Ok(None) && *result == row.judged.result;
         let steps = self.steps(clock.now, id).into_iter().map(|step| status::Step {
             step: step.name.into(),
             ok: step.result == Ok(None),

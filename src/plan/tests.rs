@@ -1,0 +1,668 @@
+//! The rules, one table each.
+
+use std::net::IpAddr;
+use std::num::NonZeroU8;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::bgp::wire::{Asn, Attributes, Community, LargeCommunity, LinkBandwidth, Origin};
+use crate::config::{
+    Bandwidth, Binding, Check, CheckKind, Families, Health, LinkBandwidthMode, Listen, Log, LogFormat, LogLevel, Neighbor,
+    NextHopPolicy, PeerAsn, Policy, Protocol, Quorum, Router, Target, TcpCheck,
+};
+use crate::facts::{Address, Cause, Interface, LocalRoute, Snapshot};
+use crate::health::Verdict;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn net(text: &str) -> IpNet {
+    text.parse().unwrap()
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn at(seconds: u64) -> Time {
+    Time::from_nanos(seconds * 1_000_000_000)
+}
+
+fn service() -> Service {
+    Service {
+        name: "s".into(),
+        prefixes: vec![net("192.0.2.1/32")],
+        enabled: true,
+        neighbors: vec![0],
+        weight: 100,
+        bandwidth: None,
+        policy: Policy::default(),
+        local_preference: 100,
+        origin: Origin::Igp,
+        binding: Binding { interface: None, manage: false, listen: vec![], grace: Duration::ZERO },
+        health: Health {
+            quorum: Quorum::All,
+            per_prefix: true,
+            start_hold: Duration::ZERO,
+            when_down: WhenDown::Withdraw,
+            disable_file: None,
+        },
+        checks: vec![],
+    }
+}
+
+fn check(on_fail: WhenDown, target: Target) -> Check {
+    Check {
+        name: "c".into(),
+        interval: SECOND,
+        timeout: SECOND,
+        fast_interval: None,
+        jitter: 0,
+        rise: NonZeroU8::MIN,
+        fall: NonZeroU8::MIN,
+        on_fail,
+        target,
+        kind: CheckKind::Tcp(TcpCheck { port: 1, send: None, expect: None }),
+    }
+}
+
+fn counting() -> Check {
+    check(WhenDown::Withdraw, Target::Service)
+}
+
+fn depreferring() -> Check {
+    check(WhenDown::Deprefer, Target::Service)
+}
+
+/// A world in which everything is well; each test breaks some of it.
+#[derive(Clone, Debug)]
+struct Case {
+    service: Service,
+    prefix: IpNet,
+    facts: Facts,
+    /// Addresses whose checks count, and the verdicts there by check.
+    verdicts: Vec<(IpAddr, Vec<Verdict>)>,
+    disable_file: DisableFile,
+    stopping: bool,
+    ready_since: Option<Time>,
+    now: Time,
+}
+
+impl Default for Case {
+    fn default() -> Self {
+        Self {
+            service: service(),
+            prefix: net("192.0.2.1/32"),
+            facts: facts(&[(1, "192.0.2.1")], &[]),
+            verdicts: vec![(ip("192.0.2.1"), vec![])],
+            disable_file: DisableFile { exists: Some(false), stale: false },
+            stopping: false,
+            ready_since: None,
+            now: at(100),
+        }
+    }
+}
+
+/// Interfaces 1 = lo, 2 = eth0.
+fn facts(addresses: &[(u32, &str)], routes: &[(u32, &str)]) -> Facts {
+    let on = |(interface, text): &(u32, &str)| {
+        let address = ip(text);
+        Address { interface: *interface, address, length: IpNet::from(address).prefix_len(), usable: true }
+    };
+    let interface = |(index, name): (u32, &str)| Interface { index, name: name.into(), loopback: index == 1 };
+    let mut facts = Facts::default();
+    facts.snapshot(Snapshot {
+        interfaces: [(1, "lo"), (2, "eth0")].map(interface).into(),
+        addresses: addresses.iter().map(on).collect(),
+        routes: routes.iter().map(|(interface, prefix)| LocalRoute { interface: *interface, prefix: net(prefix) }).collect(),
+    });
+    facts
+}
+
+impl Case {
+    fn with(change: impl FnOnce(&mut Self)) -> Self {
+        let mut case = Self::default();
+        change(&mut case);
+        case
+    }
+
+    fn ask<T>(&self, ask: impl Fn(&Question<'_>) -> T) -> T {
+        let bound = Bound::find(&self.prefix, &[], self.service.binding.interface.as_deref(), &self.facts);
+        let verdict = |index: usize, address: IpAddr| {
+            let of = self.verdicts.iter().find(|(known, _)| *known == address);
+            (of.and_then(|(_, verdicts)| verdicts.get(index)).copied().unwrap_or_default(), "said")
+        };
+        let addresses: Vec<IpAddr> = self.verdicts.iter().map(|(address, _)| *address).collect();
+        ask(&Question {
+            service: &self.service,
+            prefix: &self.prefix,
+            bound: &bound,
+            standings: &Standings::of(&self.service, &addresses, verdict),
+            facts: &self.facts,
+            disable_file: self.disable_file,
+            stopping: self.stopping,
+            ready_since: self.ready_since,
+            now: self.now,
+        })
+    }
+
+    fn judge(&self) -> Judged {
+        self.ask(judge)
+    }
+
+    fn result(&self) -> Result<Option<Kept>, Held> {
+        self.judge().result
+    }
+
+    /// `u` unknown, `+` up, `-` down: one letter a check.
+    fn verdicts(&mut self, words: &[&str]) {
+        let verdict = |letter| match letter {
+            '+' => Verdict::Up,
+            '-' => Verdict::Down,
+            _ => Verdict::Unknown,
+        };
+        let addresses = (1..).map(|last| ip(&format!("192.0.2.{last}")));
+        self.verdicts = addresses.zip(words).map(|(address, word)| (address, word.chars().map(verdict).collect())).collect();
+    }
+
+    fn listen(&mut self, address: Option<&str>, answers: &[(u64, Option<bool>, Cause)]) {
+        let address = address.map(ip);
+        self.service.binding.listen = vec![Listen { protocol: Protocol::Tcp, port: 80, address }];
+        let watch = Watch { protocol: Protocol::Tcp, address: address.unwrap_or(self.prefix.addr()), port: 80 };
+        for (second, listening, cause) in answers {
+            self.facts.set_listener(at(*second), watch, *listening, *cause);
+        }
+    }
+}
+
+#[test]
+fn well_is_announced() {
+    assert_eq!(
+        Case::default().judge(),
+        Judged { result: Ok(None), detail: String::new(), until: Time::MAX, ready_since: Some(at(100)) }
+    );
+}
+
+/// Everything is wrong at once; mending the first thing in the order of the contract shows the next.
+#[test]
+fn the_reason_is_the_first_that_applies() {
+    let mut case = Case::with(|case| {
+        case.service.enabled = false;
+        case.service.weight = 0;
+        case.service.health.disable_file = Some("/off".into());
+        case.disable_file = DisableFile::default();
+        case.stopping = true;
+        case.facts = Facts::default();
+        case.service.checks = vec![counting()];
+        case.service.health.start_hold = 10 * SECOND;
+        case.verdicts(&["u"]);
+    });
+    let mends: [(Held, fn(&mut Case)); 9] = [
+        (Held::Disabled, |case| case.service.enabled = true),
+        (Held::Drained, |case| case.service.weight = 1),
+        (Held::Stopping, |case| case.stopping = false),
+        (Held::Unknown, |case| {
+            case.disable_file.exists = Some(false);
+            case.facts = facts(&[(2, "10.0.0.1")], &[]);
+        }),
+        (Held::NoAddress, |case| {
+            case.facts = facts(&[(1, "192.0.2.1")], &[]);
+            case.listen(None, &[(1, Some(false), Cause::Read)]);
+        }),
+        (Held::NotListening, |case| case.listen(None, &[(2, Some(true), Cause::Read)])),
+        (Held::Unproven, |case| case.verdicts(&["-"])),
+        (Held::Unhealthy, |case| case.verdicts(&["+"])),
+        (Held::StartHold, |case| case.ready_since = Some(at(90))),
+    ];
+    assert_eq!(mends.map(|(held, _)| held), Held::ALL);
+    for (held, mend) in mends {
+        assert_eq!(case.result(), Err(held));
+        mend(&mut case);
+    }
+    assert_eq!(case.result(), Ok(None));
+}
+
+#[test]
+fn an_unknown_listener_comes_before_an_absent_one() {
+    let mut case = Case::default();
+    case.listen(None, &[(1, Some(false), Cause::Read)]);
+    assert_eq!(case.result(), Err(Held::NotListening));
+    case.service.binding.listen.push(Listen { protocol: Protocol::Udp, port: 53, address: None });
+    assert_eq!(case.result(), Err(Held::Unknown));
+}
+
+#[test]
+fn a_disable_file_drains_and_what_is_not_known_of_it_changes_nothing() {
+    let table = [
+        (None, false, Err(Held::Unknown)),
+        (None, true, Err(Held::Unknown)),
+        (Some(false), false, Ok(None)),
+        (Some(false), true, Ok(Some(Kept::Unknown))),
+        (Some(true), false, Err(Held::Drained)),
+        (Some(true), true, Err(Held::Drained)),
+    ];
+    for (exists, stale, result) in table {
+        let mut case = Case::with(|case| case.disable_file = DisableFile { exists, stale });
+        assert_eq!(case.result(), Ok(None), "no disable-file configured");
+        case.service.health.disable_file = Some("/off".into());
+        assert_eq!(case.result(), result, "{exists:?} stale {stale}");
+    }
+}
+
+#[test]
+fn a_prefix_is_where_an_address_or_a_local_route_is() {
+    let addresses = |list: &[&str]| Bound::Addresses(list.iter().map(|text| ip(text)).collect());
+    let many = [(1, "192.0.2.1"), (1, "192.0.2.9"), (2, "192.0.2.9"), (2, "198.51.100.1"), (1, "2001:db8::1")];
+    let routes = [(1, "203.0.113.0/24"), (1, "203.0.113.128/25"), (2, "2001:db8:5::/48")];
+    let table = [
+        ("192.0.2.1/32", vec![], None, addresses(&["192.0.2.1"])),
+        ("192.0.2.2/32", vec![], None, Bound::Nowhere),
+        ("192.0.2.0/24", vec![], None, addresses(&["192.0.2.1", "192.0.2.9"])),
+        ("192.0.2.0/24", vec!["192.0.2.1/32"], None, addresses(&["192.0.2.9"])),
+        ("192.0.2.0/24", vec!["192.0.2.0/28"], None, Bound::Nowhere),
+        ("192.0.2.0/24", vec![], Some("eth0"), addresses(&["192.0.2.9"])),
+        ("192.0.2.1/32", vec![], Some("eth0"), Bound::Nowhere),
+        ("192.0.2.1/32", vec![], Some("eth7"), Bound::Nowhere),
+        ("2001:db8::/64", vec![], Some("lo"), addresses(&["2001:db8::1"])),
+        ("203.0.113.0/24", vec![], None, Bound::Route(net("203.0.113.0/24"))),
+        ("203.0.113.192/26", vec![], None, Bound::Route(net("203.0.113.128/25"))),
+        ("203.0.113.7/32", vec![], None, addresses(&["203.0.113.7"])),
+        ("203.0.112.0/23", vec![], None, Bound::Nowhere),
+        ("203.0.113.0/24", vec![], Some("eth0"), Bound::Nowhere),
+        ("2001:db8:5::/64", vec![], Some("eth0"), Bound::Route(net("2001:db8:5::/48"))),
+    ];
+    for (prefix, inner, interface, bound) in table {
+        let inner: Vec<IpNet> = inner.into_iter().map(net).collect();
+        let found = Bound::find(&net(prefix), &inner, interface, &facts(&many, &routes));
+        assert_eq!(found, bound, "{prefix} without {inner:?} on {interface:?}");
+    }
+}
+
+#[test]
+fn listeners_are_asked_for_where_the_prefix_is() {
+    let any = Listen { protocol: Protocol::Udp, port: 53, address: None };
+    let fixed = Listen { address: Some(ip("127.0.0.1")), ..any };
+    let two = Bound::Addresses(vec![ip("192.0.2.1"), ip("192.0.2.9")]);
+    let route = Bound::Route(net("192.0.0.0/16"));
+    let table = [
+        (&two, any, vec!["192.0.2.1", "192.0.2.9"]),
+        (&two, fixed, vec!["127.0.0.1"]),
+        (&route, any, vec!["192.0.2.0"]),
+        (&route, fixed, vec!["127.0.0.1"]),
+        (&Bound::Nowhere, any, vec![]),
+        (&Bound::Nowhere, fixed, vec![]),
+    ];
+    for (bound, listen, addresses) in table {
+        let asked: Vec<IpAddr> = bound.watches(&net("192.0.2.0/24"), &listen).iter().map(|watch| watch.address).collect();
+        assert_eq!(asked, addresses.into_iter().map(ip).collect::<Vec<_>>(), "{bound:?} {listen:?}");
+    }
+}
+
+#[test]
+fn grace_bridges_a_gap_and_only_a_gap() {
+    let (read, notice) = (Cause::Read, Cause::Notice);
+    let gap = [(90, Some(true), read), (95, Some(false), notice)];
+    let table = [
+        ("never there", vec![(99, Some(false), read)], 10, 100, Err(Held::NotListening), Time::MAX),
+        ("a gap", gap.to_vec(), 10, 100, Ok(Some(Kept::Grace)), at(105)),
+        ("its last moment", gap.to_vec(), 5, 99, Ok(Some(Kept::Grace)), at(100)),
+        ("over", gap.to_vec(), 5, 100, Err(Held::NotListening), Time::MAX),
+        ("no grace", gap.to_vec(), 0, 95, Err(Held::NotListening), Time::MAX),
+        ("one read of two", vec![(90, Some(true), read), (95, Some(false), read)], 0, 100, Ok(None), Time::MAX),
+        ("cannot be asked", vec![(90, Some(true), read), (95, None, read)], 0, 100, Ok(Some(Kept::Unknown)), Time::MAX),
+        ("never answered", vec![(95, None, read)], 10, 100, Err(Held::Unknown), Time::MAX),
+    ];
+    for (what, answers, grace, now, result, until) in table {
+        let mut case = Case::with(|case| case.now = at(now));
+        case.service.binding.grace = Duration::from_secs(grace);
+        case.listen(None, &answers);
+        let judged = case.judge();
+        assert_eq!((judged.result, judged.until), (result, until), "{what}");
+        case.listen(Some("127.0.0.1"), &answers);
+        assert_eq!(case.result(), result, "{what}, at a fixed address");
+    }
+}
+
+#[test]
+fn start_hold_counts_from_when_all_was_well() {
+    let hold = |ready_since| {
+        let case = Case::with(|case| {
+            case.service.health.start_hold = 10 * SECOND;
+            case.ready_since = ready_since;
+        });
+        let judged = case.judge();
+        (judged.result, judged.until, judged.ready_since)
+    };
+    assert_eq!(hold(None), (Err(Held::StartHold), at(110), Some(at(100))));
+    assert_eq!(hold(Some(at(91))), (Err(Held::StartHold), at(101), Some(at(91))));
+    assert_eq!(hold(Some(at(90))), (Ok(None), Time::MAX, Some(at(90))));
+    let ill = Case::with(|case| {
+        case.service.health.start_hold = 10 * SECOND;
+        case.service.checks = vec![counting()];
+        case.verdicts(&["-"]);
+        case.ready_since = Some(at(1));
+    });
+    assert_eq!((ill.judge().result, ill.judge().ready_since), (Err(Held::Unhealthy), None), "it waits anew");
+}
+
+#[test]
+fn checks_add_up_by_quorum_address_by_address() {
+    use Quorum::{All, Any};
+    let two = Quorum::AtLeast(NonZeroU8::new(2).unwrap());
+    let (unproven, unhealthy) = (Err(Held::Unproven), Err(Held::Unhealthy));
+    // One word an address, one letter a check: two that count, then one that deprefers.
+    let table: [(Quorum, &[&str], Result<Option<Kept>, Held>); 22] = [
+        (All, &["+++"], Ok(None)),
+        (All, &["+u+"], unproven),
+        (All, &["-u+"], unhealthy),
+        (All, &["+-+"], unhealthy),
+        (All, &["++u"], unproven),
+        (All, &["++-"], Ok(Some(Kept::Deprefer))),
+        (All, &["+--"], unhealthy),
+        (All, &["--u"], unhealthy),
+        (Any, &["+-+"], Ok(None)),
+        (Any, &["+u+"], Ok(None)),
+        (Any, &["+uu"], unproven),
+        (Any, &["-u+"], unproven),
+        (Any, &["--+"], unhealthy),
+        (Any, &["-+-"], Ok(Some(Kept::Deprefer))),
+        (two, &["+++"], Ok(None)),
+        (two, &["+u+"], unproven),
+        (two, &["+-+"], unhealthy),
+        (All, &["+++", "+++"], Ok(None)),
+        (All, &["+++", "+-+"], unhealthy),
+        (All, &["+-+", "+u+"], unproven),
+        (All, &["++-", "+++"], Ok(Some(Kept::Deprefer))),
+        (Any, &["+-+", "-++"], Ok(None)),
+    ];
+    for (quorum, words, result) in table {
+        let case = Case::with(|case| {
+            case.service.checks = vec![counting(), counting(), depreferring()];
+            case.service.health.quorum = quorum;
+            case.verdicts(words);
+        });
+        assert_eq!(case.result(), result, "{quorum:?} {words:?}");
+        let kept = Case::with(|it| {
+            *it = case.clone();
+            it.service.health.when_down = WhenDown::Deprefer;
+        });
+        let softened = if result == unhealthy { Ok(Some(Kept::Deprefer)) } else { result };
+        assert_eq!(kept.result(), softened, "when-down = deprefer: {quorum:?} {words:?}");
+    }
+}
+
+#[test]
+fn a_quorum_of_nothing_is_met_and_more_than_there_are_means_all() {
+    let quorum = |quorum, word: &str| {
+        Case::with(|case| {
+            case.service.health.quorum = quorum;
+            case.service.checks = if word.len() == 1 { vec![depreferring()] } else { vec![counting(), counting()] };
+            case.verdicts(&[word]);
+        })
+        .result()
+    };
+    let nine = Quorum::AtLeast(NonZeroU8::new(9).unwrap());
+    for any in [Quorum::All, Quorum::Any, nine] {
+        assert_eq!([quorum(any, "+"), quorum(any, "-")], [Ok(None), Ok(Some(Kept::Deprefer))], "{any:?}");
+        assert_eq!(quorum(any, "u"), Err(Held::Unproven), "nothing is announced before its verdict");
+    }
+    assert_eq!([quorum(nine, "++"), quorum(nine, "+-")], [Ok(None), Err(Held::Unhealthy)]);
+}
+
+#[test]
+fn without_an_address_only_fixed_targets_can_be_asked() {
+    let route = |target| {
+        let case = Case::with(|case| {
+            case.prefix = net("203.0.113.0/24");
+            case.facts = facts(&[(2, "10.0.0.1")], &[(1, "203.0.113.0/24")]);
+            case.service.checks = vec![check(WhenDown::Withdraw, target)];
+            case.verdicts = vec![];
+        });
+        let judged = case.judge();
+        (judged.result, judged.detail)
+    };
+    let words = "c: no address of the prefix is on this host: it needs a target";
+    assert_eq!(route(Target::Service), (Err(Held::Unproven), words.into()));
+    assert_eq!(route(Target::Address(ip("10.9.9.9"))), (Err(Held::Unproven), "c on 10.9.9.9: said".into()));
+    let fixed = Case::with(|case| {
+        case.service.checks = vec![check(WhenDown::Withdraw, Target::Address(ip("10.9.9.9")))];
+        case.verdicts = vec![(ip("10.9.9.9"), vec![Verdict::Up])];
+    });
+    assert_eq!(fixed.result(), Ok(None));
+}
+
+#[test]
+fn an_address_that_joins_announced_ones_waits_without_taking_them() {
+    let joined = |words: &[&str], ready_since| {
+        Case::with(|case| {
+            case.service.checks = vec![counting()];
+            case.verdicts(words);
+            case.ready_since = ready_since;
+        })
+        .result()
+    };
+    assert_eq!(joined(&["+", "u"], None), Err(Held::Unproven));
+    assert_eq!(joined(&["+", "u"], Some(at(1))), Ok(Some(Kept::Unknown)));
+    assert_eq!(joined(&["u", "u"], Some(at(1))), Err(Held::Unproven), "nobody vouches");
+    assert_eq!(joined(&["+", "-", "u"], Some(at(1))), Err(Held::Unhealthy));
+}
+
+#[test]
+fn the_least_kept_reason_is_said() {
+    let mut case = Case::with(|case| {
+        case.facts.read_failed();
+        case.service.binding.grace = 10 * SECOND;
+        case.listen(None, &[(90, Some(true), Cause::Read), (95, Some(false), Cause::Notice)]);
+        case.service.checks = vec![depreferring()];
+        case.verdicts(&["-"]);
+    });
+    assert_eq!(case.result(), Ok(Some(Kept::Deprefer)));
+    case.verdicts(&["+"]);
+    assert_eq!(case.result(), Ok(Some(Kept::Grace)));
+    case.listen(None, &[(96, Some(true), Cause::Read)]);
+    assert_eq!(case.result(), Ok(Some(Kept::Unknown)));
+}
+
+fn neighbor() -> Neighbor {
+    Neighbor {
+        name: "tor".into(),
+        address: ip("10.0.0.1"),
+        asn: PeerAsn::Is(Asn::new(65001).unwrap()),
+        enabled: true,
+        port: 179,
+        local_asn: None,
+        families: Families { ipv4: true, ipv6: true },
+        hold_time: 9,
+        min_hold_time: 3,
+        connect_retry: SECOND,
+        idle_hold: SECOND,
+        idle_hold_max: SECOND,
+        send_hold_time: None,
+        link_bandwidth: LinkBandwidthMode::Transitive,
+        policy: Policy::default(),
+        next_hop: NextHopPolicy::default(),
+    }
+}
+
+fn router() -> Router {
+    Router {
+        asn: Asn::new(65010).unwrap(),
+        id: None,
+        bandwidth: None,
+        state_dir: "/".into(),
+        control: "/".into(),
+        control_group: None,
+        http: None,
+        log: Log { format: LogFormat::Text, level: LogLevel::Info },
+    }
+}
+
+fn told(deprefer: bool, change: impl FnOnce(&mut Service, &mut Neighbor)) -> Attributes {
+    let (mut service, mut neighbor) = (service(), neighbor());
+    change(&mut service, &mut neighbor);
+    attributes(&route(&service, deprefer), &router(), &neighbor)
+}
+
+fn plain() -> Attributes {
+    Attributes {
+        origin: Origin::Igp,
+        as_path: vec![Asn::new(65010).unwrap()],
+        med: None,
+        local_preference: None,
+        communities: vec![],
+        large_communities: vec![],
+        link_bandwidth: None,
+    }
+}
+
+fn path(times: usize) -> Vec<Asn> {
+    vec![Asn::new(65010).unwrap(); times]
+}
+
+fn bandwidth(bytes_per_second: u64, transitive: bool) -> Option<LinkBandwidth> {
+    Some(LinkBandwidth { asn: 65010, bytes_per_second, transitive })
+}
+
+#[test]
+fn what_the_service_says_and_what_the_neighbor_adds() {
+    assert_eq!(told(false, |_, _| ()), plain());
+    let large = |number| LargeCommunity { global: number, local1: 0, local2: 0 };
+    let both = told(false, |service, neighbor| {
+        service.origin = Origin::Incomplete;
+        service.policy = Policy {
+            communities: vec![Community(7), Community(3)],
+            large_communities: vec![large(2)],
+            med: Some(10),
+            prepend: 1,
+        };
+        neighbor.policy = Policy {
+            communities: vec![Community(5), Community(3)],
+            large_communities: vec![large(1), large(2)],
+            med: Some(20),
+            prepend: 2,
+        };
+    });
+    let wanted = Attributes {
+        origin: Origin::Incomplete,
+        as_path: path(4),
+        med: Some(20),
+        communities: vec![Community(3), Community(5), Community(7)],
+        large_communities: vec![large(1), large(2)],
+        ..plain()
+    };
+    assert_eq!(both, wanted);
+    assert_eq!(told(false, |service, _| service.policy.med = Some(10)).med, Some(10));
+    let most = told(false, |service, neighbor| (service.policy.prepend, neighbor.policy.prepend) = (200, 200));
+    assert_eq!(most.as_path, path(255), "a segment holds no more");
+    let other = told(false, |service, neighbor| {
+        service.bandwidth = Some(Bandwidth { bytes_per_second: 100 });
+        neighbor.local_asn = Asn::new(65099);
+    });
+    let spoken = Asn::new(65099).unwrap();
+    let share = LinkBandwidth { asn: 65099, bytes_per_second: 100, transitive: true };
+    assert_eq!(other, Attributes { as_path: vec![spoken], link_bandwidth: Some(share), ..plain() });
+}
+
+#[test]
+fn the_bandwidth_is_a_share_and_never_invented() {
+    let share = |weight, mode, deprefer| {
+        told(deprefer, |service, neighbor| {
+            service.bandwidth = Some(Bandwidth { bytes_per_second: 1_000_000 });
+            service.weight = weight;
+            neighbor.link_bandwidth = mode;
+        })
+        .link_bandwidth
+    };
+    use LinkBandwidthMode::{NonTransitive, Off, Transitive};
+    assert_eq!(share(100, Transitive, false), bandwidth(1_000_000, true));
+    assert_eq!(share(37, NonTransitive, false), bandwidth(370_000, false));
+    assert_eq!(share(100, Transitive, true), bandwidth(10_000, true), "weight 1");
+    assert_eq!(share(100, Off, false), None);
+}
+
+#[test]
+fn inside_the_as_the_path_is_empty_and_the_preference_speaks() {
+    let internal = |deprefer| {
+        told(deprefer, |service, neighbor| {
+            neighbor.asn = PeerAsn::Internal;
+            service.local_preference = 150;
+            service.policy.prepend = 3;
+        })
+    };
+    let wanted = Attributes { as_path: vec![], local_preference: Some(150), ..plain() };
+    assert_eq!(internal(false), wanted);
+    let communities = vec![Community::GRACEFUL_SHUTDOWN];
+    assert_eq!(internal(true), Attributes { local_preference: Some(0), communities, ..wanted });
+}
+
+#[test]
+fn depreferring_adds_graceful_shutdown_and_the_as_once_more() {
+    let communities = vec![Community::GRACEFUL_SHUTDOWN];
+    assert_eq!(told(true, |_, _| ()), Attributes { as_path: path(2), communities, ..plain() });
+}
+
+prop_compose! {
+    fn any_case()(
+        flags in any::<[bool; 6]>(),
+        exists in any::<Option<bool>>(),
+        place in 0..3_u8,
+        listener in 0..5_u8,
+        verdicts in prop::collection::vec("[u+-]{2}", 1..3),
+        ready in any::<Option<u8>>(),
+        quorum in prop_oneof![Just(Quorum::All), Just(Quorum::Any)],
+    ) -> Case {
+        let [enabled, stopping, stale_file, stale_read, hold, soft] = flags;
+        Case::with(|case| {
+            case.service.enabled = enabled;
+            case.service.checks = vec![counting(), depreferring()];
+            case.service.health.quorum = quorum;
+            case.service.health.disable_file = Some("/off".into());
+            case.service.health.start_hold = if hold { 10 * SECOND } else { Duration::ZERO };
+            case.service.health.when_down = if soft { WhenDown::Deprefer } else { WhenDown::Withdraw };
+            case.service.binding.grace = 3 * SECOND;
+            case.disable_file = DisableFile { exists, stale: stale_file };
+            case.stopping = stopping;
+            case.facts = match place {
+                0 => Facts::default(),
+                1 => facts(&[(1, "10.0.0.1")], &[]),
+                _ => facts(&[(1, "192.0.2.1")], &[]),
+            };
+            if stale_read {
+                case.facts.read_failed();
+            }
+            let there = (90, Some(true), Cause::Read);
+            match listener {
+                0 => case.listen(None, &[]),
+                1 => case.listen(None, &[(90, Some(false), Cause::Read)]),
+                2 => case.listen(None, &[there, (98, Some(false), Cause::Notice)]),
+                3 => case.listen(None, &[there, (98, None, Cause::Read)]),
+                _ => case.listen(None, &[there]),
+            }
+            case.verdicts(&verdicts.iter().map(String::as_str).collect::<Vec<_>>());
+            case.ready_since = ready.map(|second| at(second.min(100).into()));
+        })
+    }
+}
+
+proptest! {
+    /// `explain` and the wire cannot disagree: the decision follows from the steps that are shown.
+    #[test]
+    fn the_decision_is_what_the_steps_say(case in any_case()) {
+        let (judged, steps) = (case.judge(), case.ask(steps));
+        let held = steps.iter().filter_map(|step| step.result.err()).min();
+        let kept = steps.iter().filter_map(|step| step.result.ok().flatten()).min();
+        prop_assert_eq!(judged.result, held.map_or(Ok(kept), Err));
+        let deciding = steps.iter().find(|step| step.result == judged.result);
+        if judged.result != Ok(None) {
+            prop_assert_eq!(Some(&judged.detail), deciding.map(|step| &step.detail));
+        }
+        prop_assert_eq!(judged.ready_since.is_some(), matches!(judged.result, Ok(_) | Err(Held::StartHold)));
+        prop_assert!(judged.until > case.now, "a deadline that has passed would be asked about for ever");
+        // Judged again with what it remembers, nothing changes: a recomputation agrees.
+        let again = Case { ready_since: judged.ready_since, ..case };
+        if judged.ready_since.is_none() || again.ready_since == Some(again.now) || judged.result.is_ok() {
+            prop_assert_eq!(again.judge(), judged);
+        }
+    }
+}

@@ -118,6 +118,10 @@ impl Router {
         }
     }
 
+    pub(super) fn has_words(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
     pub(super) fn garbage(&mut self, bytes: Bytes) {
         self.outbox.push(bytes);
     }

@@ -15,8 +15,8 @@ use crate::engine::{Closed, ConnectionId, Engine, Input, Outcome, Output};
 use crate::facts::{Address, Fact, Interface, Snapshot, Watch};
 use crate::plan;
 
-const LO: u32 = 1;
-const ETH0: u32 = 2;
+pub(super) const LO: u32 = 1;
+pub(super) const ETH0: u32 = 2;
 
 /// xorshift64*: a seed is a history.
 #[derive(Clone, Debug)]
@@ -48,6 +48,8 @@ pub(super) struct Faults {
     pub(super) network: bool,
     /// The kernel takes octets in small parts, and late.
     pub(super) slow_writes: bool,
+    /// Checks and questions are answered late or never, and notices of closing listeners are lost.
+    pub(super) late: bool,
 }
 
 pub(super) struct World {
@@ -66,6 +68,11 @@ pub(super) struct World {
     /// What reaches the engine later.
     later: BTreeMap<(Time, u64), Input>,
     number: u64,
+    /// Given on the spot, as the daemon does.
+    answers: VecDeque<Input>,
+    heard: BTreeMap<Watch, Option<bool>>,
+    handled: u64,
+    pump_at: Time,
     pub(super) exited: bool,
     pub(super) stops: u64,
 }
@@ -95,6 +102,10 @@ impl World {
             watches: BTreeSet::new(),
             later: BTreeMap::new(),
             number: 0,
+            answers: VecDeque::new(),
+            heard: BTreeMap::new(),
+            handled: 0,
+            pump_at: now,
             exited: false,
             stops: 0,
         };
@@ -109,11 +120,33 @@ impl World {
     }
 
     pub(super) fn input(&mut self, input: Input) {
-        self.engine.handle(self.now, input);
+        self.handle(input);
         self.drain();
-        if !self.engine.dirty.is_empty() || !self.engine.unbound.is_empty() {
-            return;
+    }
+
+    /// Compares with a full recompute after whatever may change a decision, and now and then after the rest.
+    fn handle(&mut self, input: Input) {
+        let decides = match &input {
+            Input::Fact(Fact::Listener { watch, listening }) => {
+                *listening != self.heard.insert(*watch, *listening).flatten()
+            }
+            Input::Fact(_) | Input::Probed { .. } | Input::Stop | Input::StopNow => true,
+            Input::Tick
+            | Input::Connected { .. }
+            | Input::Received { .. }
+            | Input::Written { .. }
+            | Input::Closed { .. }
+            | Input::Source { .. }
+            | Input::ManageFailed { .. } => false,
+        };
+        self.engine.handle(self.now, input);
+        self.handled += 1;
+        if decides || self.handled % 32 == 0 {
+            self.assert_incremental_is_full();
         }
+    }
+
+    fn assert_incremental_is_full(&self) {
         let standing: Vec<_> = self.engine.rows.iter().map(|row| row.judged.result).collect();
         assert_eq!(standing, self.engine.recompute(self.now), "incremental == full");
     }
@@ -124,8 +157,12 @@ impl World {
     }
 
     pub(super) fn drain(&mut self) {
-        while let Some(output) = self.engine.poll() {
-            self.perform(output);
+        loop {
+            while let Some(output) = self.engine.poll() {
+                self.perform(output);
+            }
+            let Some(answer) = self.answers.pop_front() else { break };
+            self.handle(answer);
         }
     }
 
@@ -151,14 +188,28 @@ impl World {
                 } else {
                     Outcome::Pass { detail: "ok".into() }
                 };
-                let took = 1 + self.dice.below(20);
+                let mut took = 1 + self.dice.below(20);
+                if self.faults.late && self.dice.one_in(8) {
+                    if self.dice.one_in(2) {
+                        return;
+                    }
+                    took += self.dice.below(4000);
+                }
                 self.after(took, Input::Probed { probe, outcome, took: Duration::from_millis(took) });
             }
             Output::Ask { watch } => {
                 let failed = self.faults.reads && self.dice.one_in(4);
                 let there = self.listening.contains(&(watch.protocol, watch.port)) && self.addresses.contains(&watch.address);
                 let listening = (!failed).then_some(there);
-                self.after(0, Input::Fact(Fact::Listener { watch, listening }));
+                if self.faults.late && self.dice.one_in(16) {
+                    // Sometimes the answer is late, and sometimes it never comes.
+                    if self.dice.one_in(2) {
+                        let late = self.dice.below(3000);
+                        self.after(late, Input::Fact(Fact::Listener { watch, listening }));
+                    }
+                } else {
+                    self.answers.push_back(Input::Fact(Fact::Listener { watch, listening }));
+                }
             }
             Output::Watch { watches } => self.watches = watches.into_iter().collect(),
             Output::FindSource { to } => {
@@ -229,12 +280,14 @@ impl World {
     /// Lets `span` pass, one deadline after the other.
     pub(super) fn run(&mut self, span: Duration) {
         const ROUTERS_SPEAK: Duration = Duration::from_millis(250);
+        const SLOW: Duration = Duration::from_millis(20);
         let end = self.now + span;
         let mut stuck = 0;
         while self.now < end {
             let engine = self.engine.deadline().max(self.now);
             let later = self.later.keys().next().map_or(Time::MAX, |(at, _)| *at);
-            let next = engine.min(later).min(self.now + ROUTERS_SPEAK).min(end);
+            let next = engine.min(later).min(self.pump_at.max(self.now)).min(end);
+            let next = if self.sending() { next.min(self.now + SLOW) } else { next };
             stuck = if next > self.now { 0 } else { stuck + 1 };
             assert!(stuck < 10_000, "the clock stands still at {:?}: a tick at the deadline must move the deadline", self.now);
             self.now = next;
@@ -245,8 +298,18 @@ impl World {
             if self.engine.deadline() <= self.now {
                 self.input(Input::Tick);
             }
-            self.pump();
+            if self.now >= self.pump_at || self.sending() {
+                self.pump_at = self.now + ROUTERS_SPEAK;
+                self.pump();
+            }
         }
+        self.assert_incremental_is_full();
+    }
+
+    /// Some router has octets to take or to give.
+    fn sending(&self) -> bool {
+        let busy = |pipe: &Pipe| !self.routers[pipe.neighbor].silent && (!pipe.queue.is_empty() || self.routers[pipe.neighbor].has_words());
+        self.connections.values().any(busy)
     }
 
     fn pump(&mut self) {
@@ -283,7 +346,8 @@ impl World {
             self.listening.insert((protocol, port));
         } else if self.listening.remove(&(protocol, port)) {
             let gone = |watch: &&Watch| (watch.protocol, watch.port) == (protocol, port);
-            for watch in self.watches.iter().filter(gone).copied().collect::<Vec<_>>() {
+            let lost = self.faults.late && self.dice.one_in(4);
+            for watch in self.watches.iter().filter(gone).filter(|_| !lost).copied().collect::<Vec<_>>() {
                 self.after(0, Input::Fact(Fact::Listener { watch, listening: Some(false) }));
             }
         }
@@ -317,7 +381,13 @@ impl World {
             for prefix in &service.prefixes {
                 let inside: Vec<IpAddr> = self.addresses.iter().filter(|a| prefix.contains(*a)).copied().collect();
                 let heard = |l: &crate::config::Listen| self.listening.contains(&(l.protocol, l.port));
-                let well = service.checks.is_empty() || !inside.iter().any(|address| self.sick.contains(address));
+                let of_service = |address: &&IpAddr| service.prefixes.iter().any(|prefix| prefix.contains(*address));
+                let counting: Vec<IpAddr> = if service.health.per_prefix {
+                    inside.clone()
+                } else {
+                    self.addresses.iter().filter(of_service).copied().collect()
+                };
+                let well = service.checks.is_empty() || !counting.iter().any(|address| self.sick.contains(address));
                 let deprefer = !well && service.health.when_down == crate::config::WhenDown::Deprefer;
                 let drained = self.disable_file && service.health.disable_file.is_some();
                 if !inside.is_empty() && service.binding.listen.iter().all(heard) && (well || deprefer) && !drained {
@@ -347,6 +417,9 @@ assert_eq!(router.table, expected);
 
 fn on_host(address: IpAddr) -> Address {
     let own = ["10.0.0.10", "fd00::10"].contains(&address.to_string().as_str());
-    let length = if address.is_ipv4() { 32 } else { 128 };
-    Address { interface: if own { ETH0 } else { LO }, address, length, usable: true }
+    on(if own { ETH0 } else { LO }, address)
+}
+
+pub(super) fn on(interface: u32, address: IpAddr) -> Address {
+    Address { interface, address, length: if address.is_ipv4() { 32 } else { 128 }, usable: true }
 }
