@@ -71,7 +71,7 @@ pub(super) const fn specified_flags(kind: u8) -> Option<u8> {
     })
 }
 
-/// All but MP_REACH_NLRI and MP_UNREACH_NLRI, whose faults reset the session. Unknown kinds are never at fault here.
+/// Unknown kinds are never at fault here, MP_REACH_NLRI and MP_UNREACH_NLRI only for their flags.
 pub(super) fn check(kind: u8, flags: u8, value: &[u8], codec: &Codec) -> Result<(), Fault> {
     // RFC 7606 §3 (c)
     if specified_flags(kind).is_some_and(|specified| flags & (OPTIONAL | TRANSITIVE) != specified) {
@@ -155,10 +155,14 @@ fn asn(reader: &mut Reader<'_>, four_octets: bool) -> Option<u32> {
 
 fn as_path(value: &[u8], codec: &Codec) -> Result<(), Fault> {
     let malformed = |why| withdraw(subcode::MALFORMED_AS_PATH, why);
-    let confederation = segments(value, codec.four_octet_asn).map_err(malformed)?;
+    let segments = segments(value, codec.four_octet_asn).map_err(malformed)?;
     // RFC 5065 §5
-    if confederation && !codec.internal {
+    if segments.confederation && !codec.internal {
         return Err(malformed("confederation segment from an external neighbor"));
+    }
+    // RFC 9774 §3
+    if segments.set {
+        return Err(malformed("AS_SET or AS_CONFED_SET"));
     }
     // RFC 4271 §6.3: an external neighbor's AS is the leftmost, so there is one.
     if value.is_empty() && !codec.internal {
@@ -167,25 +171,35 @@ fn as_path(value: &[u8], codec: &Codec) -> Result<(), Fault> {
     Ok(())
 }
 
-/// RFC 6793 §6: malformed, it is discarded; confederation segments in it are, too.
+/// RFC 6793 §6: malformed, it is discarded; confederation segments in it are, too. Not so a set: RFC 9774 §3.
 fn as4_path(value: &[u8]) -> Result<(), Fault> {
     match segments(value, true) {
         Ok(_) if value.is_empty() => Err(discard("no segment")),
-        Ok(true) => Err(discard("confederation segment in AS4_PATH")),
-        Ok(false) => Ok(()),
+        Ok(segments) if segments.set => Err(withdraw(subcode::MALFORMED_AS_PATH, "AS_SET or AS_CONFED_SET")),
+        Ok(segments) if segments.confederation => Err(discard("confederation segment in AS4_PATH")),
+        Ok(_) => Ok(()),
         Err(why) => Err(discard(why)),
     }
 }
 
-/// RFC 7606 §7.2. Whether there are confederation segments, or what is wrong.
-fn segments(value: &[u8], four_octets: bool) -> Result<bool, &'static str> {
+/// What segments a well-formed path has, besides AS_SEQUENCE.
+#[derive(Default)]
+struct Segments {
+    confederation: bool,
+    set: bool,
+}
+
+/// RFC 7606 §7.2. `Err`: what is wrong.
+fn segments(value: &[u8], four_octets: bool) -> Result<Segments, &'static str> {
     let mut reader = Reader::new(value);
-    let mut confederation = false;
+    let mut found = Segments::default();
     while !reader.is_empty() {
         let (Some(kind), Some(count)) = (reader.u8(), reader.u8()) else { return Err("octet left behind the segments") };
         match kind {
-            segment::AS_SET | segment::AS_SEQUENCE => {}
-            segment::CONFED_SEQUENCE | segment::CONFED_SET => confederation = true,
+            segment::AS_SEQUENCE => {}
+            segment::AS_SET => found.set = true,
+            segment::CONFED_SEQUENCE => found.confederation = true,
+            segment::CONFED_SET => found = Segments { confederation: true, set: true },
             _ => return Err("unrecognized segment type"),
         }
         if count == 0 {
@@ -200,5 +214,5 @@ fn segments(value: &[u8], four_octets: bool) -> Result<bool, &'static str> {
             }
         }
     }
-    Ok(confederation)
+    Ok(found)
 }

@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 
 use super::notification::code;
-use super::{Capabilities, Family, Notification, Open, Reader, decode::bad_length};
+use super::{AS_TRANS, Capabilities, Family, Notification, Open, Reader, decode::bad_length};
 
 /// RFC 5492 §4
 pub(super) const CAPABILITIES: u8 = 2;
@@ -51,7 +51,9 @@ pub(super) fn decode(octets: &[u8]) -> Result<Open, Notification> {
     }
     let capabilities = parameters(body, parameters_length)?;
     let asn = capabilities.four_octet_asn.unwrap_or(u32::from(short_asn));
-    if asn == 0 {
+    // RFC 6793 §4.2.1: a number that fits two octets stands in both places, any other has AS_TRANS beside it.
+    let agree = short_asn == AS_TRANS || asn == u32::from(short_asn);
+    if asn == 0 || !agree {
         return Err(error(code::open::BAD_PEER_AS));
     }
     Ok(Open { version, asn, hold_time, id: Ipv4Addr::from_bits(id), capabilities })

@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use super::attributes::{self, EXTENDED_LENGTH, Fault, OPTIONAL, TRANSITIVE, kind};
+use super::attributes::{self, EXTENDED_LENGTH, Fault, OPTIONAL, kind};
 use super::notification::code;
 use super::notification::code::update as subcode;
 use super::{Codec, Disposition, Family, Malformed, Notification, Reader, Update, decode::bad_length, nlri};
@@ -157,15 +157,11 @@ impl<'c> Walk<'c> {
         if multiprotocol {
             // RFC 7606 §5.3, §7.11, §7.12; RFC 4760 §7
             let incorrect = || error(subcode::OPTIONAL_ATTRIBUTE, attribute.whole);
-            if attribute.flags & (OPTIONAL | TRANSITIVE) != OPTIONAL {
-                return Err(incorrect());
-            }
             if attribute.kind == kind::MP_REACH {
                 self.reach = Some(reach(attribute.value, self.codec).ok_or_else(incorrect)?);
             } else {
                 self.unreach = Some(unreach(attribute.value).ok_or_else(incorrect)?);
             }
-            return Ok(());
         }
         self.check(attribute);
         Ok(())
@@ -202,11 +198,20 @@ impl<'c> Walk<'c> {
         }
     }
 
+    /// MP_UNREACH_NLRI is all there is, and it was read: its prefixes are gone whatever else is wrong with it.
+    fn only_unreach(&self) -> bool {
+        self.seen.len() == 1
+            && self.seen.contains(kind::MP_UNREACH)
+            && self.malformed.iter().all(|malformed| malformed.attribute == kind::MP_UNREACH)
+    }
+
     fn finish(mut self, no_withdrawn: bool, mut update: Update) -> Result<Update, Notification> {
         let reachable = self.classic || self.reach.as_ref().is_some_and(|reach| reach.any);
         if reachable {
             self.missing();
-        } else if let Some(reply) = self.reply {
+        } else if !self.only_unreach()
+            && let Some(reply) = self.reply
+        {
             // RFC 7606 §5.2: with no reachable NLRI we cannot be sure to have found all of it.
             return Err(reply);
         }

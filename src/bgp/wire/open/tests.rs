@@ -1,9 +1,16 @@
+use super::super::AS_TRANS;
 use super::*;
 
 /// An OPEN of AS 65001, hold time 90, id 192.0.2.1, with these optional parameters behind their length octet.
 fn body(parameters: &[u8]) -> Vec<u8> {
     let mut octets = vec![4, 0xFD, 0xE9, 0, 90, 192, 0, 2, 1, u8::try_from(parameters.len()).unwrap()];
     octets.extend_from_slice(parameters);
+    octets
+}
+
+fn of_as_trans(parameters: &[u8]) -> Vec<u8> {
+    let mut octets = body(parameters);
+    octets[1..3].copy_from_slice(&AS_TRANS.to_be_bytes());
     octets
 }
 
@@ -73,7 +80,8 @@ fn capabilities_however_they_are_laid_out() {
         (extended(255, 9, &[2, 0, 6, 1, 4, 0, 2, 0, 1]), opened(Capabilities { families: vec![Family::Ipv6], multiprotocol: true, ..NONE })),
         (extended(9, 3, &[2, 0, 0]), opened(NONE)),
         (extended(255, 0, &[]), opened(NONE)),
-        (body(&every_counted), opened(all)),
+        (of_as_trans(&every_counted), opened(all)),
+        (body(&[2, 6, 65, 4, 0, 0, 0xFD, 0xE9]), opened(Capabilities { four_octet_asn: Some(65001), ..NONE })),
     ];
     for (octets, expected) in table {
         assert_eq!(&decode(octets), expected, "{octets:?}");
@@ -93,6 +101,10 @@ fn what_is_refused() {
         (with(0, &[5]), Err(Notification::new(2, 1, [0, 4]))),
         (with(1, &[0, 0]), refused(2)),
         (body(&[2, 6, 65, 4, 0, 0, 0, 0]), refused(2)),
+        (of_as_trans(&[2, 6, 65, 4, 0, 0, 0, 0]), refused(2)),
+        // RFC 6793 §4.2.1: the same number twice, or AS_TRANS
+        (body(&[2, 6, 65, 4, 0, 0, 0xFD, 0xEA]), refused(2)),
+        (body(&[2, 6, 65, 4, 0, 1, 0xFD, 0xE9]), refused(2)),
         (with(5, &[0, 0, 0, 0]), refused(3)),
         // RFC 6286: multicast and broadcast are fine
         (with(5, &[224, 0, 0, 1]), opened(NONE).map(|open| Open { id: Ipv4Addr::new(224, 0, 0, 1), ..open })),

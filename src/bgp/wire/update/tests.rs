@@ -89,6 +89,7 @@ fn one_malformed_attribute() {
         ("AS4_PATH overrun", OLD, &[0xC0, 17, 6, 2, 2, 0, 0, 0, 1], Some((Discard, 9))),
         ("AS4_PATH AS 0", OLD, &[0xC0, 17, 6, 2, 1, 0, 0, 0, 0], Some((Discard, 9))),
         ("AS4_PATH confederation", OLD, &[0xC0, 17, 6, 3, 1, 0, 0, 0, 1], Some((Discard, 9))),
+        ("AS4_PATH AS_SET", OLD, &[0xC0, 17, 6, 1, 1, 0, 0, 0, 1], Some((Withdraw, 11))),
         ("AS4_AGGREGATOR", OLD, &[0xC0, 18, 8, 0, 0, 0, 1, 1, 1, 1, 1], None),
         ("AS4_AGGREGATOR length", OLD, &[0xC0, 18, 6, 0, 1, 1, 1, 1, 1], Some((Discard, 9))),
         ("IPv6 EXTENDED COMMUNITIES length", EXTERNAL, &[0xC0, 25, 8, 0, 4, 0, 1, 0, 0, 0, 0], Some((Withdraw, 5))),
@@ -111,6 +112,8 @@ fn one_malformed_attribute() {
         // RFC 7606 §5.2: the same with nothing announced resets the session, with RFC 4271's subcode and the attribute.
         let alone = decode(&body(&[], &[attribute], &[]), codec);
         match fault {
+            // RFC 4271 §6.3 names no data for a malformed AS path.
+            Some((Withdraw, 11)) => assert_eq!(alone, reset(11, &[]), "{name}"),
             Some((Withdraw, subcode)) => assert_eq!(alone, reset(*subcode, attribute), "{name}"),
             Some((Discard, _)) | None => assert_eq!(alone.map(|update| update.announced), Ok(vec![]), "{name}"),
         }
@@ -139,7 +142,6 @@ fn the_mandatory_attributes() {
         ("ORIGIN flags", EXTERNAL, [&[0x00, 1, 1, 0], PATH, NEXT_HOP], Some(1)),
         ("AS_PATH empty, external", EXTERNAL, [ORIGIN, &[0x40, 2, 0], NEXT_HOP], Some(2)),
         ("AS_PATH empty, internal", INTERNAL, [ORIGIN, &[0x40, 2, 0], NEXT_HOP], None),
-        ("AS_PATH with AS_SET", EXTERNAL, [ORIGIN, &[0x40, 2, 12, 2, 1, 0, 0, 0, 1, 1, 1, 0, 0, 0, 2], NEXT_HOP], None),
         ("AS_PATH segment type", EXTERNAL, [ORIGIN, &[0x40, 2, 6, 5, 1, 0, 0, 0, 1], NEXT_HOP], Some(2)),
         ("AS_PATH overrun", EXTERNAL, [ORIGIN, &[0x40, 2, 6, 2, 2, 0, 0, 0, 1], NEXT_HOP], Some(2)),
         ("AS_PATH underrun", EXTERNAL, [ORIGIN, &[0x40, 2, 7, 2, 1, 0, 0, 0, 1, 2], NEXT_HOP], Some(2)),
@@ -150,7 +152,10 @@ fn the_mandatory_attributes() {
         ("AS_PATH old of four octets", OLD, [ORIGIN, PATH, NEXT_HOP], Some(2)),
         ("AS_PATH flags", EXTERNAL, [ORIGIN, &[0x80, 2, 6, 2, 1, 0, 0, 0, 1], NEXT_HOP], Some(2)),
         ("confederation, external", EXTERNAL, [ORIGIN, &[0x40, 2, 6, 3, 1, 0, 0, 0, 1], NEXT_HOP], Some(2)),
-        ("confederation, internal", INTERNAL, [ORIGIN, &[0x40, 2, 6, 4, 1, 0, 0, 0, 1], NEXT_HOP], None),
+        ("confederation, internal", INTERNAL, [ORIGIN, &[0x40, 2, 6, 3, 1, 0, 0, 0, 1], NEXT_HOP], None),
+        ("AS_SET", EXTERNAL, [ORIGIN, &[0x40, 2, 12, 2, 1, 0, 0, 0, 1, 1, 1, 0, 0, 0, 2], NEXT_HOP], Some(2)),
+        ("AS_SET, internal", INTERNAL, [ORIGIN, &[0x40, 2, 6, 1, 1, 0, 0, 0, 1], NEXT_HOP], Some(2)),
+        ("AS_CONFED_SET, internal", INTERNAL, [ORIGIN, &[0x40, 2, 6, 4, 1, 0, 0, 0, 1], NEXT_HOP], Some(2)),
         ("NEXT_HOP length", EXTERNAL, [ORIGIN, PATH, &[0x40, 3, 5, 1, 1, 1, 1, 1]], Some(3)),
         ("NEXT_HOP 0.0.0.0", EXTERNAL, [ORIGIN, PATH, &[0x40, 3, 4, 0, 0, 0, 0]], Some(3)),
         ("NEXT_HOP multicast", EXTERNAL, [ORIGIN, PATH, &[0x40, 3, 4, 224, 0, 0, 5]], Some(3)),
@@ -187,7 +192,7 @@ fn what_resets_the_session() {
         ("withdrawn overrun", body(&[8], &[], &[]), 10, &[]),
         ("MP_REACH twice", body(&[], &[&v6, &v6], &[]), 1, &[]),
         ("MP_UNREACH twice", body(&[], &[unreach, unreach], &[]), 1, &[]),
-        ("MP_REACH flags", body(&[], &[&with(0, 0xC0)], &[]), 9, &with(0, 0xC0)),
+        ("MP_REACH flags, unreadable", body(&[], &[&[0xC0, 14, 3, 0, 2, 1]], &[]), 9, &[0xC0, 14, 3, 0, 2, 1]),
         ("MP_REACH overrun", body(&[], &[&with(2, 27)], &[]), 9, &with(2, 27)),
         ("MP_REACH next hop length", body(&[], &[&reach(2, 1, 4, &[])], &[]), 9, &reach(2, 1, 4, &[])),
         ("MP_REACH next hop overrun", body(&[], &[&with(6, 32)], &[]), 9, &with(6, 32)),
@@ -195,7 +200,9 @@ fn what_resets_the_session() {
         ("MP_REACH prefix too long", body(&[], &[&with(24, 129)], &[]), 9, &with(24, 129)),
         ("MP_REACH of 4 octets", body(&[], &[&[0x80, 14, 4, 0, 1, 128, 0]], &[]), 9, &[0x80, 14, 4, 0, 1, 128, 0]),
         ("MP_REACH v4 over v6 without RFC 8950", body(&[], &[&reach(1, 1, 16, TEN)], &[]), 9, &reach(1, 1, 16, TEN)),
-        ("MP_UNREACH flags", body(&[], &[&[0x40, 15, 3, 0, 2, 1]], &[]), 9, &[0x40, 15, 3, 0, 2, 1]),
+        ("MP_UNREACH flags, beside others", body(&[], &[ORIGIN, &[0x40, 15, 3, 0, 2, 1]], &[]), 4, &[0x40, 15, 3, 0, 2, 1]),
+        ("MP_UNREACH, octet behind", body(&[], &[unreach, &[0x40]], &[]), 1, &[]),
+        ("AS_SET, nothing announced", body(TEN, &[&[0x40, 2, 6, 1, 1, 0, 0, 0, 1]], &[]), 11, &[]),
         ("MP_UNREACH of 2 octets", body(&[], &[&[0x80, 15, 2, 0, 2]], &[]), 9, &[0x80, 15, 2, 0, 2]),
         ("MP_UNREACH prefix", body(&[], &[&[0x80, 15, 4, 0, 1, 1, 33]], &[]), 9, &[0x80, 15, 4, 0, 1, 1, 33]),
         ("MP_UNREACH cut off", body(&[], &[&[0x80, 15]], TEN), 9, &[0x80, 15]),
@@ -296,6 +303,22 @@ fn what_is_read() {
     ];
     for (name, codec, octets, expected) in table {
         assert_eq!(decode(octets, codec).as_ref(), Ok(expected), "{name}");
+    }
+}
+
+/// RFC 7606 §3 (c): flags do not keep anyone from reading the prefixes, so the session need not end.
+#[test]
+fn multiprotocol_attributes_with_wrong_flags() {
+    let v6 = || nets(&["2001:db8::/32"]);
+    for flags in [0x00, 0x40, 0xC0] {
+        let mut reach = reach_v6();
+        reach[0] = flags;
+        let unreach = [flags, 15, 8, 0, 2, 1, 32, 0x20, 1, 0x0d, 0xb8];
+        for (attributes, kind) in [(&[&reach[..], ORIGIN, PATH][..], 14), (&[&unreach[..]], 15)] {
+            let update = decode(&body(&[], attributes, &[]), &EXTERNAL).unwrap();
+            let fault = Malformed { disposition: Withdraw, attribute: kind, why: "wrong attribute flags" };
+            assert_eq!(update, Update { withdrawn: v6(), malformed: vec![fault], ..Update::default() }, "{flags}");
+        }
     }
 }
 
