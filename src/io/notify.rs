@@ -1,4 +1,4 @@
-//! The service manager's side channel: READY, STOPPING, STATUS and the watchdog.
+//! The service manager's side channel: READY, STOPPING and the watchdog.
 //!
 //! A thread of its own sends the datagrams, because a manager that hangs lets them block, and the engine's thread is
 //! the one that asks.
@@ -25,7 +25,6 @@ pub struct Notify {
 enum Message {
     Ready,
     Stopping,
-    Status(String),
     Watchdog,
 }
 
@@ -74,11 +73,6 @@ impl Notify {
         self.tell(Message::Stopping);
     }
 
-    /// The line `systemctl status` shows.
-    pub fn status(&self, text: &str) {
-        self.tell(Message::Status(text.replace('\n', " ")));
-    }
-
     /// To be called after each step the engine has made; tells the manager as often as it needs to hear it.
     pub fn watchdog(&mut self, now: Time) {
         if self.watchdog.as_mut().is_some_and(|watchdog| watchdog.is_due(now)) {
@@ -103,7 +97,6 @@ fn send(message: &Message) -> std::io::Result<()> {
     sd_notify::notify(&[match message {
         Message::Ready => NotifyState::Ready,
         Message::Stopping => NotifyState::Stopping,
-        Message::Status(text) => NotifyState::Status(text),
         Message::Watchdog => NotifyState::Watchdog,
     }])
 }
