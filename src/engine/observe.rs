@@ -32,32 +32,17 @@ pub(super) struct Watched {
 
 impl Engine {
     pub(super) fn learn(&mut self, now: Time, fact: Fact) {
-        let fact = match fact {
-            Fact::Snapshot(snapshot) if snapshot.is_empty() => Fact::ReadFailed { detail: "it came back empty".into() },
-            fact => fact,
-        };
         let changed = match fact {
             Fact::Interface { index, name, loopback } => self.facts.set_interface(index, name, loopback),
             Fact::Address { address, present } => self.facts.set_address(address, present),
             Fact::LocalRoute { route, present } => self.facts.set_route(route, present),
+            Fact::Snapshot(snapshot) if snapshot.is_empty() => self.read_failed("it came back empty".into()),
             Fact::Snapshot(snapshot) => {
                 let changed = self.facts.snapshot(snapshot);
                 self.first_read(now);
                 changed
             }
-            Fact::ReadFailed { detail } => {
-                let changed = self.facts.read_failed();
-                if changed.everything {
-                    self.event(Event {
-                        kind: EventKind::Netlink,
-                        to: "read-failed".into(),
-                        reason: "unknown".into(),
-                        detail,
-                        ..Event::default()
-                    });
-                }
-                changed
-            }
+            Fact::ReadFailed { detail } => self.read_failed(detail),
             Fact::Listener { watch, listening } => self.heard_of_listener(now, watch, listening),
             Fact::DisableFile { service, exists } => {
                 self.looked_at_disable_file(service, exists);
@@ -65,6 +50,20 @@ impl Engine {
             }
         };
         self.apply(now, changed);
+    }
+
+    fn read_failed(&mut self, detail: String) -> Changed {
+        let changed = self.facts.read_failed();
+        if changed.everything {
+            self.event(Event {
+                kind: EventKind::Netlink,
+                to: "read-failed".into(),
+                reason: "unknown".into(),
+                detail,
+                ..Event::default()
+            });
+        }
+        changed
     }
 
     fn first_read(&mut self, now: Time) {

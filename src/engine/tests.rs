@@ -1,5 +1,6 @@
 //! The simulator: the engine, model routers and a virtual clock. A seed is a whole history; a failure names its seed.
 
+mod cost;
 mod lifecycles;
 mod router;
 mod world;

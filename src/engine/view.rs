@@ -11,6 +11,7 @@ use super::{Engine, RouterId, Row};
 use crate::Time;
 use crate::bgp::rib_out::PrefixId;
 use crate::bgp::wire::Family;
+use crate::config::CheckKind;
 use crate::plan::Held;
 use crate::status::{self, Announced, Explanation, Reason, Status, rfc3339};
 
@@ -115,7 +116,12 @@ impl Engine {
 
     /// What a program that runs for this service is told: its state, the first reason it is not fully announced, and
     /// its prefixes, separated by spaces.
-    pub fn words(&self, service: usize) -> (String, String, String) {
+    /// Empty for a check that runs none: with many prefixes this is long.
+    pub fn words(&self, service: usize, check: usize) -> (String, String, String) {
+        let kind = self.config.services.get(service).and_then(|service| Some(&service.checks.get(check)?.kind));
+        if !matches!(kind, Some(CheckKind::Exec(_))) {
+            return Default::default();
+        }
         let state = self.service_state(service).to_owned();
         let reasons = self.rows_of(service).map(|(_, row)| reason(&row.judged.result));
         let reason = reasons.into_iter().find(|reason| !reason.is_empty()).unwrap_or_default().to_owned();

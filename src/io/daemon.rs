@@ -158,7 +158,7 @@ impl Daemon {
                     }
                     Output::Close { connection } => self.connections.close(connection),
                     Output::Probe { probe } => {
-                        let (state, reason, prefixes) = self.engine.words(probe.service);
+                        let (state, reason, prefixes) = self.engine.words(probe.service, probe.check);
                         if let Err(error) = self.runner.probe(ProbeRequest { probe, state, reason, prefixes }) {
                             self.probe_errors += 1;
                             let outcome = Outcome::Fail { detail: error.to_string() };

@@ -17,6 +17,9 @@ use crate::health::Verdict;
 
 const SECOND: Duration = Duration::from_secs(1);
 
+type Mend = fn(&mut Case);
+type Standing = Result<Option<Kept>, Held>;
+
 fn net(text: &str) -> IpNet {
     text.parse().unwrap()
 }
@@ -198,7 +201,7 @@ fn the_reason_is_the_first_that_applies() {
         case.service.health.start_hold = 10 * SECOND;
         case.verdicts(&["u"]);
     });
-    let mends: [(Held, fn(&mut Case)); 9] = [
+    let mends: [(Held, Mend); 9] = [
         (Held::Disabled, |case| case.service.enabled = true),
         (Held::Drained, |case| case.service.weight = 1),
         (Held::Stopping, |case| case.stopping = false),
@@ -352,7 +355,7 @@ fn checks_add_up_by_quorum_address_by_address() {
     let two = Quorum::AtLeast(NonZeroU8::new(2).unwrap());
     let (unproven, unhealthy) = (Err(Held::Unproven), Err(Held::Unhealthy));
     // One word an address, one letter a check: two that count, then one that deprefers.
-    let table: [(Quorum, &[&str], Result<Option<Kept>, Held>); 22] = [
+    let table: [(Quorum, &[&str], Standing); 22] = [
         (All, &["+++"], Ok(None)),
         (All, &["+u+"], unproven),
         (All, &["-u+"], unhealthy),

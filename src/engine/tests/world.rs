@@ -141,7 +141,7 @@ impl World {
         };
         self.engine.handle(self.now, input);
         self.handled += 1;
-        if decides || self.handled % 32 == 0 {
+        if decides || self.handled.is_multiple_of(32) {
             self.assert_incremental_is_full();
         }
     }
