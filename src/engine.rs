@@ -68,6 +68,9 @@ pub struct Engine {
     schedule: Schedule,
     stop: Stop,
     ready: bool,
+    sessions_started: bool,
+    /// Rows judged since the neighbors were told last.
+    judged_untold: usize,
     dice: u64,
     /// Number of the newest run of any check.
     runs: u64,
@@ -149,6 +152,8 @@ impl Engine {
             schedule: Schedule::default(),
             stop: Stop::No,
             ready: false,
+            sessions_started: false,
+            judged_untold: 0,
             dice: seed | 1,
             runs: 0,
             spans: spans(&config),
@@ -187,7 +192,6 @@ impl Engine {
             Input::Source { to, address } => self.source_found(now, to, address),
             Input::ManageFailed { address, detail } => self.manage_failed(address, detail),
             Input::Stop => self.begin_stop(now),
-            Input::StopNow => self.stop_now(),
             Input::Tick => {}
         }
         self.settle(now);
@@ -221,6 +225,7 @@ impl Engine {
                     self.dirty.insert(id);
                 }
                 Timer::Source => self.find_source(now),
+                Timer::Sessions => self.start_sessions(now),
             }
         }
         self.decide(now);

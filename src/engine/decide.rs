@@ -18,6 +18,7 @@ impl Engine {
         let mut shared = BTreeMap::new();
         for _ in 0..ROWS {
             let Some(id) = self.dirty.pop_first() else { break };
+            self.judged_untold += 1;
             let Some(judged) = self.ask_plan(now, id, &mut shared, plan::judge) else { continue };
             self.schedule.set(Timer::Judge(id), judged.until);
             self.take(now, id, judged);

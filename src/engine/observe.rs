@@ -71,6 +71,7 @@ impl Engine {
         if !std::mem::replace(&mut self.ready, true) {
             self.out.push_back(Output::Ready);
             self.find_source(now);
+            self.start_sessions(now);
         }
     }
 

@@ -37,10 +37,8 @@ pub enum Input {
     Source { to: Ipv4Addr, address: Option<Ipv4Addr> },
     /// A managed address could not be added or removed; counted, tried again with the next full read.
     ManageFailed { address: IpAddr, detail: String },
-    /// SIGTERM, SIGINT: withdraw, settle, Cease, exit.
+    /// SIGTERM, SIGINT: withdraw, settle, Cease, exit. A second one: exit now.
     Stop,
-    /// The second one: exit now.
-    StopNow,
     /// Nothing but the time.
     Tick,
 }

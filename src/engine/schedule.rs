@@ -16,6 +16,8 @@ pub(super) enum Timer {
     Judge(PrefixId),
     /// Look again for the router id.
     Source,
+    /// Start the sessions, read or not.
+    Sessions,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::schedule::Timer;
 use super::{Column, ConnectionId, Engine, Event, EventKind, Output, RouterId};
 use crate::Time;
 use crate::bgp::rib_out::{Batch, Link, NextHops, PrefixId, RibOut, RouteId};
@@ -14,6 +16,12 @@ use crate::facts::Facts;
 
 /// Connections of neighbor n are numbered from n << 32 on: what is said of one finds its session by that.
 const CONNECTIONS_PER_NEIGHBOR: u32 = 32;
+
+/// Prefixes that fill five UPDATEs: then the one that is not full adds less than a percent.
+const TOGETHER: usize = 4096;
+
+/// The first read of the kernel takes milliseconds.
+const FIRST_READ: Duration = Duration::from_secs(1);
 
 /// Neighbors that are told the same: equal policy, equal services. They share the judgement and its column.
 #[derive(Clone, Debug)]
@@ -131,8 +139,17 @@ fn settings(config: &Config, neighbor: &config::Neighbor, index: usize, seed: u6
 }
 
 impl Engine {
+    /// Once, when the router id is known and the kernel has been read: a router that hears End-of-RIB (RFC 4724 §2) has
+    /// then heard what this host has to say. A read that does not come is not waited for long.
     pub(super) fn start_sessions(&mut self, now: Time) {
         let RouterId::Known(id) = self.router_id else { return };
+        let latest = self.started + FIRST_READ;
+        if !self.facts.known() && now < latest {
+            return self.schedule.set(Timer::Sessions, latest);
+        }
+        if std::mem::replace(&mut self.sessions_started, true) {
+            return;
+        }
         for index in 0..self.neighbors.len() {
             if self.config.neighbors.get(index).is_some_and(|neighbor| neighbor.enabled) && !self.stop.is_stopping() {
                 if let Some(neighbor) = self.neighbors.get_mut(index) {
@@ -153,14 +170,23 @@ impl Engine {
     }
 
     /// Sessions whose time has come, then every neighbor with something to hear.
+    ///
+    /// While more waits to be judged, what has been judged waits too, up to some UPDATEs' worth: prefixes that change
+    /// together go out packed together, at the price of a few steps.
     pub(super) fn tell(&mut self, now: Time) {
+        let packed = self.dirty.is_empty() || self.judged_untold >= TOGETHER;
+        if packed {
+            self.judged_untold = 0;
+        }
         for index in 0..self.neighbors.len() {
             let Some(neighbor) = self.neighbors.get_mut(index) else { continue };
             if neighbor.session.deadline() <= now {
                 neighbor.session.tick(now);
                 self.drain_session(now, index);
             }
-            self.reconcile(now, index);
+            if packed {
+                self.reconcile(now, index);
+            }
         }
     }
 

@@ -95,13 +95,16 @@ pub fn event(event: &Event) {
 
 /// Something an operator did not ask for.
 fn is_trouble(event: &Event) -> bool {
-    let asked_for = ["drained", "disabled", "stopping"].contains(&event.reason.as_str());
+    let is = |words: &[&str]| words.contains(&event.reason.as_str());
+    let asked_for = is(&["drained", "disabled", "stopping"]);
+    // What was not announced before is still finding its way there.
+    let starting = event.from == "held" && is(&["unknown", "unproven", "start-hold"]);
     match event.kind {
         EventKind::Netlink => true,
         EventKind::Check => event.to == "down",
-        EventKind::Session => event.from == "Established" && !asked_for,
+        EventKind::Session => event.from == "up" && !asked_for,
         EventKind::Prefix | EventKind::Service | EventKind::Config | EventKind::Address => {
-            !event.reason.is_empty() && !asked_for
+            !event.reason.is_empty() && !asked_for && !starting
         }
     }
 }
