@@ -301,7 +301,7 @@ fn happen(world: &mut World) {
     let router = usize::try_from(world.dice.below(2)).unwrap();
     let ports = [(Protocol::Tcp, 80), (Protocol::Udp, 53), (Protocol::Tcp, 53)];
     let (protocol, port) = ports[usize::try_from(world.dice.below(3)).unwrap()];
-    match world.dice.below(16) {
+    match world.dice.below(18) {
         0..=2 => world.set_address(address, true),
         3 => world.set_address(address, false),
         4..=6 => world.set_listening(protocol, port, true),
@@ -320,7 +320,9 @@ fn happen(world: &mut World) {
             let family = if world.dice.one_in(2) { Family::Ipv4 } else { Family::Ipv6 };
             world.routers[router].refresh(family);
         }
-        _ => unreachable!("below 16"),
+        16 => world.set_address("fd00::10".parse().unwrap(), true),
+        17 => world.set_address("fd00::10".parse().unwrap(), false),
+        _ => unreachable!("below 18"),
     }
 }
 

@@ -378,7 +378,9 @@ impl World {
         let config = &self.engine.config;
         let mut expected = BTreeMap::new();
         for service in config.services.iter().filter(|service| service.enabled && service.weight > 0) {
-            for prefix in &service.prefixes {
+            // Over an IPv4 session IPv6 routes need the interface's own IPv6 address.
+            let beside = self.addresses.contains(&"fd00::10".parse::<IpAddr>().unwrap());
+            for prefix in service.prefixes.iter().filter(|prefix| beside || prefix.addr().is_ipv4()) {
                 let inside: Vec<IpAddr> = self.addresses.iter().filter(|a| prefix.contains(*a)).copied().collect();
                 let heard = |l: &crate::config::Listen| self.listening.contains(&(l.protocol, l.port));
                 let of_service = |address: &&IpAddr| service.prefixes.iter().any(|prefix| prefix.contains(*address));
