@@ -106,6 +106,15 @@ impl Link {
     fn next_hop(&self, family: Family) -> Option<IpAddr> {
         self.next_hops.of(family).filter(|_| self.speaks(family))
     }
+
+    /// Routes of this family come and go in MP_REACH_NLRI and MP_UNREACH_NLRI. IPv4 ones only with RFC 8950, and also
+    /// where their next hop is no longer there.
+    const fn multiprotocol(&self, family: Family) -> bool {
+        match family {
+            Family::Ipv4 => self.codec.extended_next_hop && !matches!(self.next_hops.ipv4, Some(IpAddr::V4(_))),
+            Family::Ipv6 => true,
+        }
+    }
 }
 
 /// One call's worth of messages.
@@ -129,18 +138,27 @@ pub struct RibOut {
     queued: Vec<bool>,
     /// The next row of a pass over everything: a new session, a refresh, a moved next hop.
     sweep: Option<usize>,
-    /// Said once the pass is through: End-of-RIB for a new session, EoRR after a refresh.
+    /// Said once the pass is through: End-of-RIB for a new session, EoRR after a refresh. One for each family.
     closing: Vec<Closing>,
-    /// Said before the pass goes on.
-    opening: Vec<Family>,
+    /// Families to tell again once what is said of them now is through: a peer that asks again and again waits, and
+    /// neither starves a pass nor fills a queue.
+    asked: Vec<Family>,
     link: Option<Link>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Closing {
     EndOfRib(Family),
-    /// RFC 7313 §3.2
+    /// RFC 7313 §3.2; nothing is said to a peer that does not know it.
     EndOfRefresh(Family),
+}
+
+impl Closing {
+    const fn family(self) -> Family {
+        match self {
+            Self::EndOfRib(family) | Self::EndOfRefresh(family) => family,
+        }
+    }
 }
 
 impl RibOut {
@@ -175,18 +193,38 @@ impl RibOut {
         }
     }
 
-    /// RFC 2918: everything of this family once more. Told stays as it was, or a prefix that goes meanwhile would never
-    /// be withdrawn.
-    pub fn refresh(&mut self, family: Family, prefixes: &[IpNet]) {
-        let Some(link) = self.link else { return };
-        if !link.speaks(family) {
-            return;
+    /// RFC 2918: everything of this family once more, after its End-of-RIB (RFC 7313 §4).
+    pub fn refresh(&mut self, family: Family) {
+        if self.link.is_some_and(|link| link.speaks(family)) && !self.asked.contains(&family) {
+            self.asked.push(family);
         }
-        self.tell_again(family, prefixes);
-        if link.enhanced_route_refresh {
-            self.opening.push(family);
-            self.closing.retain(|closing| *closing != Closing::EndOfRefresh(family));
+    }
+
+    /// Begins the answers that need not wait for an earlier one. Told stays as it was, or a prefix that goes meanwhile
+    /// would never be withdrawn.
+    fn answer(&mut self, link: &Link, prefixes: &[IpNet], out: &mut BytesMut) {
+        for family in std::mem::take(&mut self.asked) {
+            if self.closing.iter().any(|closing| closing.family() == family) {
+                self.asked.push(family);
+                continue;
+            }
+            self.tell_again(family, prefixes);
+            if link.enhanced_route_refresh {
+                out.extend_from_slice(&wire::route_refresh(family, 1));
+            }
             self.closing.push(Closing::EndOfRefresh(family));
+        }
+    }
+
+    fn close(&mut self, link: &Link, out: &mut BytesMut) {
+        for closing in std::mem::take(&mut self.closing) {
+            match closing {
+                Closing::EndOfRib(family) => wire::end_of_rib(family, out),
+                Closing::EndOfRefresh(family) if link.enhanced_route_refresh => {
+                    out.extend_from_slice(&wire::route_refresh(family, 2));
+                }
+                Closing::EndOfRefresh(_) => {}
+            }
         }
     }
 
@@ -214,7 +252,7 @@ impl RibOut {
 
     /// There is something to compare or to say.
     pub fn pending(&self) -> bool {
-        self.sweep.is_some() || !self.touched.is_empty() || !self.closing.is_empty()
+        self.sweep.is_some() || !self.touched.is_empty() || !self.closing.is_empty() || !self.asked.is_empty()
     }
 
     pub fn is_told(&self, id: PrefixId) -> bool {
@@ -241,7 +279,8 @@ impl RibOut {
         }
     }
 
-    /// Compares rows until `room` octets are filled, and takes what it writes as told.
+    /// Compares rows until `room` octets are filled, and takes what it writes as told. Goes beyond `room` by less than one
+    /// message and what closes a pass: whatever the room, it moves on.
     pub fn reconcile(
         &mut self,
         now: Time,
@@ -256,12 +295,10 @@ impl RibOut {
         }
         self.grow(prefixes.len());
         let mut batch = Batch::default();
-        for family in std::mem::take(&mut self.opening) {
-            batch.bytes.extend_from_slice(&wire::route_refresh(family, 1));
-        }
-        let mut packer = Packer::default();
+        self.answer(&link, prefixes, &mut batch.bytes);
+        let mut packer = Packer::new(link, routes);
         for _ in 0..ROWS {
-            if packer.octets >= room {
+            if batch.bytes.len() + packer.octets >= room {
                 break;
             }
             let Some(row) = self.next_row(prefixes.len()) else { break };
@@ -277,14 +314,9 @@ impl RibOut {
             let id = PrefixId(u32::try_from(row).unwrap_or(u32::MAX));
             if news.is_some() { &mut batch.announced } else { &mut batch.withdrawn }.push(id);
         }
-        packer.pack(&link, routes, &mut batch.bytes);
+        packer.pack(&mut batch.bytes);
         if self.sweep.is_none() && self.touched.is_empty() {
-            for closing in std::mem::take(&mut self.closing) {
-                match closing {
-                    Closing::EndOfRib(family) => wire::end_of_rib(family, &mut batch.bytes),
-                    Closing::EndOfRefresh(family) => batch.bytes.extend_from_slice(&wire::route_refresh(family, 2)),
-                }
-            }
+            self.close(&link, &mut batch.bytes);
         }
         batch
     }
@@ -334,35 +366,69 @@ impl RibOut {
 }
 
 /// Prefixes of one call by what is said of them, in the order they go out.
-#[derive(Default)]
-struct Packer {
-    withdrawn: BTreeMap<Family, Vec<IpNet>>,
-    announced: BTreeMap<(RouteId, Family), Vec<IpNet>>,
-    /// About how many octets this will be.
+struct Packer<'a> {
+    link: Link,
+    routes: &'a Routes,
+    withdrawn: BTreeMap<Family, Lot>,
+    announced: BTreeMap<(RouteId, Family), Lot>,
+    /// How many octets this will be, at most.
     octets: usize,
 }
 
-impl Packer {
-    fn push(&mut self, prefix: IpNet, news: Option<RouteId>) {
-        let family = Family::of(&prefix);
-        let prefixes = match news {
-            None => self.withdrawn.entry(family).or_default(),
-            Some(route) => self.announced.entry((route, family)).or_default(),
-        };
-        // A new group costs a header and its attributes; 128 octets is what those of a usual service take.
-        self.octets += if prefixes.is_empty() { 128 } else { 0 } + 1 + usize::from(prefix.max_prefix_len() / 8);
-        prefixes.push(prefix);
+/// Prefixes that share their UPDATEs.
+struct Lot {
+    prefixes: Vec<IpNet>,
+    /// Of each UPDATE, beside its prefixes.
+    overhead: usize,
+    /// Octets left in the last UPDATE.
+    free: usize,
+}
+
+impl Lot {
+    const fn new(overhead: usize) -> Self {
+        Self { prefixes: Vec::new(), overhead, free: 0 }
     }
 
-    fn pack(self, link: &Link, routes: &Routes, out: &mut BytesMut) {
-        for (family, prefixes) in self.withdrawn {
-            // As it was announced: a route with an IPv6 next hop came in MP_REACH_NLRI and goes the same way.
-            let multiprotocol = family == Family::Ipv4 && link.next_hops.ipv4.is_some_and(|hop| hop.is_ipv6());
-            wire::withdraw(&prefixes, multiprotocol, out);
+    /// How many octets this adds.
+    fn push(&mut self, prefix: IpNet) -> usize {
+        let length = wire::prefix_length(&prefix);
+        let header = if self.free < length { self.overhead } else { 0 };
+        if header > 0 {
+            self.free = wire::MAX_MESSAGE.saturating_sub(self.overhead);
         }
-        for ((route, family), prefixes) in self.announced {
-            if let (Some(attributes), Some(next_hop)) = (routes.get(route), link.next_hop(family)) {
-                wire::announce(attributes, next_hop, &prefixes, &link.codec, out);
+        self.free = self.free.saturating_sub(length);
+        self.prefixes.push(prefix);
+        header + length
+    }
+}
+
+impl<'a> Packer<'a> {
+    const fn new(link: Link, routes: &'a Routes) -> Self {
+        Self { link, routes, withdrawn: BTreeMap::new(), announced: BTreeMap::new(), octets: 0 }
+    }
+
+    fn push(&mut self, prefix: IpNet, news: Option<RouteId>) {
+        let family = Family::of(&prefix);
+        let overhead = |route: Option<RouteId>| {
+            let attributes = route.and_then(|route| self.routes.get(route));
+            wire::overhead(attributes, self.link.multiprotocol(family), &self.link.codec)
+        };
+        let lot = match news {
+            None => self.withdrawn.entry(family).or_insert_with(|| Lot::new(overhead(None))),
+            Some(route) => {
+                self.announced.entry((route, family)).or_insert_with(|| Lot::new(overhead(Some(route))))
+            }
+        };
+        self.octets += lot.push(prefix);
+    }
+
+    fn pack(self, out: &mut BytesMut) {
+        for (family, lot) in self.withdrawn {
+            wire::withdraw(&lot.prefixes, self.link.multiprotocol(family), out);
+        }
+        for ((route, family), lot) in self.announced {
+            if let (Some(attributes), Some(next_hop)) = (self.routes.get(route), self.link.next_hop(family)) {
+                wire::announce(attributes, next_hop, &lot.prefixes, &self.link.codec, out);
             }
         }
     }

@@ -13,7 +13,9 @@ pub use decode::decode;
 pub use encode::{keepalive, notification, open, route_refresh};
 pub use frame::frame;
 pub use notification::code;
-pub use pack::{MAX_AS_PATH, MAX_COMMUNITIES, MAX_LARGE_COMMUNITIES, announce, end_of_rib, withdraw};
+pub use pack::{
+    MAX_AS_PATH, MAX_COMMUNITIES, MAX_LARGE_COMMUNITIES, announce, end_of_rib, overhead, prefix_length, withdraw,
+};
 use reader::Reader;
 
 mod attributes;

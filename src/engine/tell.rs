@@ -239,7 +239,7 @@ impl Engine {
                 self.session_event(index, "down", "down", why);
             }
             Action::Failed { .. } => {}
-            Action::Refresh { family } => neighbor.rib_out.refresh(family, &self.prefixes),
+            Action::Refresh { family } => neighbor.rib_out.refresh(family),
             Action::Flushed { mark } => {
                 if let Some(Mark { withdraw, announce }) = neighbor.marks.remove(&mark) {
                     withdraw.into_iter().for_each(|since| self.counters.withdraw_latency.observe(now.since(since)));

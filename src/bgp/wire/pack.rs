@@ -1,6 +1,6 @@
 //! UPDATEs of ours: many prefixes with the same attributes, packed full.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::{BufMut, BytesMut};
 use ipnet::IpNet;
@@ -44,13 +44,13 @@ pub fn announce(attributes: &Attributes, next_hop: IpAddr, prefixes: &[IpNet], c
         let classic = (family == Family::Ipv4).then_some(next_hop).filter(IpAddr::is_ipv4);
         let mut encoded = BytesMut::new();
         path_attributes(attributes, classic, codec, &mut encoded);
-        let fixed = UPDATE_HEADER + encoded.len();
+        let room = MAX_MESSAGE - announce_overhead(encoded.len(), classic.is_some());
         if classic.is_some() {
-            pack(family, prefixes, MAX_MESSAGE - fixed, |nlri| {
+            pack(family, prefixes, room, |nlri| {
                 update(out, &[], |out| out.put_slice(&encoded), nlri);
             });
         } else {
-            pack(family, prefixes, MAX_MESSAGE - fixed - LONG_HEADER - REACH_HEADER, |nlri| {
+            pack(family, prefixes, room, |nlri| {
                 // RFC 7606 §5.1: MP_REACH_NLRI is the first.
                 let attributes = |out: &mut BytesMut| {
                     attribute(out, OPTIONAL, kind::MP_REACH, |out| reach(family, next_hop, nlri, out));
@@ -60,6 +60,28 @@ pub fn announce(attributes: &Attributes, next_hop: IpAddr, prefixes: &[IpNet], c
             });
         }
     }
+}
+
+const fn announce_overhead(attributes: usize, classic: bool) -> usize {
+    UPDATE_HEADER + attributes + if classic { 0 } else { LONG_HEADER + REACH_HEADER }
+}
+
+/// What an announcement, or a withdraw where `attributes` is `None`, takes beside its prefixes, at most.
+pub fn overhead(attributes: Option<&Attributes>, multiprotocol: bool, codec: &Codec) -> usize {
+    match attributes {
+        None => UPDATE_HEADER + if multiprotocol { LONG_HEADER + 3 } else { 0 },
+        Some(attributes) => {
+            let mut encoded = BytesMut::new();
+            let classic = (!multiprotocol).then_some(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+            path_attributes(attributes, classic, codec, &mut encoded);
+            announce_overhead(encoded.len(), !multiprotocol)
+        }
+    }
+}
+
+/// What a prefix takes.
+pub fn prefix_length(prefix: &IpNet) -> usize {
+    nlri::length(prefix)
 }
 
 /// As few UPDATEs as withdraw `prefixes`, appended to `out`. `multiprotocol`: these IPv4 routes were announced in
