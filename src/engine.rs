@@ -63,6 +63,8 @@ pub struct Engine {
     neighbors: Vec<Neighbor>,
     /// Dialled and not yet reported closed.
     connections: BTreeSet<ConnectionId>,
+    /// Rows to find on this host again.
+    unbound: BTreeSet<PrefixId>,
     /// Rows to judge again.
     dirty: BTreeSet<PrefixId>,
     schedule: Schedule,
@@ -149,6 +151,7 @@ impl Engine {
             neighbors,
             connections: BTreeSet::new(),
             dirty: (0..rows.len()).filter_map(|row| u32::try_from(row).ok()).map(PrefixId).collect(),
+            unbound: BTreeSet::new(),
             schedule: Schedule::default(),
             stop: Stop::No,
             ready: false,
@@ -206,7 +209,7 @@ impl Engine {
     /// left that one call did not finish.
     pub fn deadline(&self) -> Time {
         let sessions = self.neighbors.iter().map(Neighbor::deadline).min().unwrap_or(Time::MAX);
-        let undecided = if self.dirty.is_empty() { Time::MAX } else { Time::default() };
+        let undecided = if self.is_settled() { Time::MAX } else { Time::default() };
         sessions.min(self.schedule.next()).min(self.stop.deadline()).min(undecided)
     }
 
@@ -216,6 +219,7 @@ impl Engine {
 
     /// Runs what is due, then decides and tells; what is left of much goes on at the next call.
     fn settle(&mut self, now: Time) {
+        self.bind(now);
         for _ in 0..TIMERS {
             let Some(timer) = self.schedule.pop_due(now) else { break };
             match timer {
@@ -232,6 +236,11 @@ impl Engine {
         self.tell_watches();
         self.tell(now);
         self.stop_progress(now);
+    }
+
+    /// Everything that is known has been looked at.
+    fn is_settled(&self) -> bool {
+        self.unbound.is_empty() && self.dirty.is_empty()
     }
 
     /// xorshift64: jitter needs no more, and a seed replays it.

@@ -174,7 +174,7 @@ impl Engine {
     /// While more waits to be judged, what has been judged waits too, up to some UPDATEs' worth: prefixes that change
     /// together go out packed together, at the price of a few steps.
     pub(super) fn tell(&mut self, now: Time) {
-        let packed = self.dirty.is_empty() || self.judged_untold >= TOGETHER;
+        let packed = self.is_settled() || self.judged_untold >= TOGETHER;
         if packed {
             self.judged_untold = 0;
         }
