@@ -142,7 +142,8 @@ impl Play {
                 self.session.send(now, Bytes::from_static(&END_OF_RIB), 1);
             }
             ("we", ["mark", family, end]) => {
-                self.session.send_refresh_marker(now, self::family(family), *end == "begin");
+                let subtype = if *end == "begin" { 1 } else { 2 };
+                self.session.send(now, wire::route_refresh(self::family(family), subtype), 1);
             }
             ("peer", ["accept"]) => {
                 self.session.connected(now, connection, "10.0.0.10:40000".parse().unwrap());

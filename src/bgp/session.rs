@@ -41,7 +41,7 @@ use self::open::Agreed;
 use self::pause::{Backoff, Jitter, Pause};
 use self::transition::{End, Farewell};
 use crate::Time;
-use crate::bgp::wire::{self, Asn, Codec, Family, Notification};
+use crate::bgp::wire::{Asn, Codec, Family, Notification};
 use crate::config;
 use crate::bgp::connection::{Closed, ConnectionId};
 
@@ -277,29 +277,23 @@ impl Session {
         self.actions.pop_front()
     }
 
-    /// Whole UPDATEs, where Established; ask [`Self::room`] first. [`Action::Flushed`] brings `mark` back.
+    /// Whole UPDATEs, and the ROUTE-REFRESHes that mark a refresh (RFC 7313), where Established; ask [`Self::room`] first. [`Action::Flushed`] brings `mark` back.
     pub fn send(&mut self, now: Time, bytes: Bytes, mark: u64) {
-        let messages = action::count_messages(&bytes);
+        let (updates, refreshes) = action::count_messages(&bytes);
         if let State::Established { link, liveness, .. } = &mut self.state {
             // RFC 4271 §8.2.2: a sent UPDATE restarts the keepalive timer.
-            if let Some(liveness) = liveness {
+            if let Some(liveness) = liveness
+                && updates > 0
+            {
                 liveness.spoke(now, &mut self.jitter);
             }
             link.outbox.push(now, bytes.clone(), Some(mark));
             self.actions.push_back(Action::Send { connection: link.connection, bytes });
-            self.actions.push_back(Action::Sent { kind: Kind::Update, messages });
-        }
-    }
-
-    /// RFC 7313 §4: the begin and the end of an answer to [`Action::Refresh`], where the peer knows them.
-    pub fn send_refresh_marker(&mut self, now: Time, family: Family, begin: bool) {
-        if let State::Established { link, agreed, .. } = &self.state
-            && agreed.negotiated.enhanced_route_refresh
-            && agreed.negotiated.speaks(family)
-        {
-            let connection = link.connection;
-            let marker = wire::route_refresh(family, if begin { 1 } else { 2 });
-            self.say(now, connection, Kind::RouteRefresh, marker);
+            for (kind, messages) in [(Kind::Update, updates), (Kind::RouteRefresh, refreshes)] {
+                if messages > 0 {
+                    self.actions.push_back(Action::Sent { kind, messages });
+                }
+            }
         }
     }
 

@@ -184,7 +184,9 @@ impl Engine {
                 neighbor.session.tick(now);
                 self.drain_session(now, index);
             }
-            if packed {
+            let Some(neighbor) = self.neighbors.get(index) else { continue };
+            // Nor does a new session hear End-of-RIB before everything is judged.
+            if packed && (self.is_settled() || !neighbor.rib_out.is_new()) {
                 self.reconcile(now, index);
             }
         }

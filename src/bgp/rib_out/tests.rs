@@ -61,7 +61,10 @@ impl Peer {
                     assert_eq!(self.stale.remove(&family), Some(BTreeSet::new()), "left out of the refresh");
                     self.heard.push(format!("EoRR {}", family.name()));
                 }
-                other @ (Message::Open(_) | Message::Notification(_) | Message::Keepalive | Message::RouteRefresh(_)) => panic!("{other:?}"),
+                other @ (Message::Open(_)
+                | Message::Notification(_)
+                | Message::Keepalive
+                | Message::RouteRefresh(_)) => panic!("{other:?}"),
             }
         }
         assert!(bytes.is_empty(), "half a message");

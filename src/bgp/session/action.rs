@@ -121,13 +121,13 @@ impl Kind {
     }
 }
 
-/// How many messages lie end to end in `bytes`, by their length fields.
-pub(super) fn count_messages(mut bytes: &[u8]) -> u64 {
-    let mut messages = 0;
-    while let Some(&[high, low]) = bytes.get(16..18) {
-        messages += 1;
+/// How many UPDATEs and how many other messages, which are ROUTE-REFRESHes, lie end to end in `bytes`.
+pub(super) fn count_messages(mut bytes: &[u8]) -> (u64, u64) {
+    let (mut updates, mut refreshes) = (0, 0);
+    while let Some(&[high, low, kind]) = bytes.get(16..19) {
+        *if kind == Kind::Update.code() { &mut updates } else { &mut refreshes } += 1;
         let length = usize::from(u16::from_be_bytes([high, low])).max(19);
         bytes = bytes.get(length..).unwrap_or_default();
     }
-    messages
+    (updates, refreshes)
 }

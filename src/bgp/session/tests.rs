@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::*;
-use crate::bgp::wire::{Capabilities, Open};
+use crate::bgp::wire::{self, Capabilities, Open};
 use crate::config::{Families, PeerAsn};
 
 const US: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 10);
@@ -526,25 +526,4 @@ fn what_bytes_depend_on_is_agreed() {
     assert_eq!(codec(&Settings { families, ..ibgp.clone() }, &open), without);
     open.capabilities.extended_next_hop = false;
     assert_eq!(codec(&ibgp, &open), without);
-}
-
-#[test]
-fn markers_go_only_to_who_knows_them() {
-    for (enhanced_route_refresh, family, expected) in
-        [(true, Family::Ipv6, true), (false, Family::Ipv6, false), (true, Family::Ipv4, false)]
-    {
-        let families = Families { ipv4: false, ipv6: true };
-        let mut session = led_to(Settings { families, ..settings() }, At::OpenSent);
-        let mut open = peer_open();
-        open.capabilities.enhanced_route_refresh = enhanced_route_refresh;
-        session.received(at(0), FIRST, &wire::open(&open));
-        session.received(at(0), FIRST, &wire::keepalive());
-        drain(&mut session);
-        session.send_refresh_marker(at(1), family, true);
-        session.send_refresh_marker(at(1), family, false);
-        let both = [1, 2].map(|subtype| {
-            [send(wire::route_refresh(family, subtype)), sent(Kind::RouteRefresh)]
-        });
-        assert_eq!(drain(&mut session), if expected { both.concat() } else { Vec::new() });
-    }
 }

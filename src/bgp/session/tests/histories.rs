@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+
 #[derive(Clone, Debug)]
 enum Step {
     Start,

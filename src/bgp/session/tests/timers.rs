@@ -33,6 +33,20 @@ fn an_update_sent_stands_for_a_keepalive() {
 }
 
 #[test]
+fn the_marks_of_a_refresh_are_no_updates() {
+    let mut session = led_to(settings(), At::Established);
+    let before = session.deadline();
+    let mark = wire::route_refresh(Family::Ipv4, 1);
+    session.send(at(2), mark.clone(), 7);
+    assert_eq!(session.deadline(), before);
+    assert_eq!(drain(&mut session), [send(mark.clone()), sent(Kind::RouteRefresh)]);
+    let both = Bytes::from([&mark[..], &update()[..], &mark[..]].concat());
+    session.send(at(2), both.clone(), 8);
+    let refreshes = Action::Sent { kind: Kind::RouteRefresh, messages: 2 };
+    assert_eq!(drain(&mut session), [send(both), sent(Kind::Update), refreshes]);
+}
+
+#[test]
 fn a_peer_that_takes_nothing_is_left() {
     let no_hold = Settings { hold_time: 0, min_hold_time: 0, ..settings() };
     let table = [
