@@ -41,7 +41,7 @@ use self::open::Agreed;
 use self::pause::{Backoff, Jitter, Pause};
 use self::transition::{End, Farewell};
 use crate::Time;
-use crate::bgp::wire::{self, Asn, Codec, Family, Notification};
+use crate::bgp::wire::{Asn, Codec, Family, Notification};
 use crate::config;
 use crate::engine::{Closed, ConnectionId};
 

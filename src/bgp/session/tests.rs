@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::*;
-use crate::bgp::wire::{Capabilities, Open};
+use crate::bgp::wire::{self, Capabilities, Open};
 use crate::config::{Families, PeerAsn};
 
 const US: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 10);
