@@ -64,6 +64,8 @@ pub(super) struct World {
     pub(super) sick: BTreeSet<IpAddr>,
     pub(super) disable_file: bool,
     connections: BTreeMap<ConnectionId, Pipe>,
+    /// Cut, and the engine has not heard of it: what it still sends is lost, as in the kernel.
+    cut: BTreeSet<ConnectionId>,
     watches: BTreeSet<Watch>,
     /// What reaches the engine later.
     later: BTreeMap<(Time, u64), Input>,
@@ -99,6 +101,7 @@ impl World {
             sick: BTreeSet::new(),
             disable_file: false,
             connections: BTreeMap::new(),
+            cut: BTreeSet::new(),
             watches: BTreeSet::new(),
             later: BTreeMap::new(),
             number: 0,
@@ -139,6 +142,9 @@ impl World {
             | Input::Source { .. }
             | Input::ManageFailed { .. } => false,
         };
+        if let Input::Closed { connection, .. } = &input {
+            self.cut.remove(connection);
+        }
         self.engine.handle(self.now, input);
         self.handled += 1;
         if decides || self.handled.is_multiple_of(32) {
@@ -170,7 +176,10 @@ impl World {
         match output {
             Output::Dial { connection, to } => self.dial(connection, to),
             Output::Send { connection, bytes } => {
-                self.connections.get_mut(&connection).expect("sent on a connection that is open").queue.extend(bytes);
+                match self.connections.get_mut(&connection) {
+                    Some(pipe) => pipe.queue.extend(bytes),
+                    None => assert!(self.cut.contains(&connection), "sent on a connection that was reported closed"),
+                }
                 if !self.faults.slow_writes {
                     self.write(connection);
                 }
@@ -181,6 +190,7 @@ impl World {
                     self.write(connection);
                 }
                 self.hang_up(connection, Closed::AsAsked);
+                self.cut.remove(&connection);
             }
             Output::Probe { probe } => {
                 let outcome = if self.sick.contains(&probe.address) {
@@ -267,6 +277,7 @@ impl World {
     fn hang_up(&mut self, connection: ConnectionId, why: Closed) {
         if let Some(pipe) = self.connections.remove(&connection) {
             self.routers[pipe.neighbor].disconnected();
+            self.cut.insert(connection);
         }
         self.after(0, Input::Closed { connection, why });
     }
