@@ -108,6 +108,20 @@ fn withdrawals_and_end_of_rib_octet_by_octet() {
     }
 }
 
+/// 64 of the service and 64 of the neighbor (the configuration's bound), and graceful-shutdown.
+#[test]
+fn all_communities_that_can_be_configured_go_out() {
+    use super::super::{Community, LargeCommunity};
+    let most = Attributes {
+        communities: (0..129).map(Community).collect(),
+        large_communities: (0..128).map(|global| LargeCommunity { global, local1: 0, local2: 0 }).collect(),
+        ..plain(&[65001])
+    };
+    let hex = announced(&most, "192.0.2.9", &["10.0.0.0/8"], &CODEC);
+    assert!(hex.contains(&format!("d008{:04x}", 129 * 4)), "all communities, extended length");
+    assert!(hex.contains(&format!("d020{:04x}", 128 * 12)), "all large communities, extended length");
+}
+
 /// Out of bounds is cut, never looped over: even the largest attributes leave room for a prefix.
 #[test]
 fn silly_sizes_are_bounded() {
