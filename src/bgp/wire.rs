@@ -1,14 +1,13 @@
 //! BGP messages as bytes and as values (RFC 4271 §4); imports nothing else of this crate.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
 
 use bytes::Bytes;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-pub use community::CommunityError;
 pub use decode::decode;
 pub use encode::{keepalive, notification, open, route_refresh};
 pub use frame::frame;
@@ -250,5 +249,3 @@ pub struct Frame {
     pub body: Bytes,
 }
 
-/// Next hop of an announcement; which of the two an IPv4 prefix may have is [`Codec::extended_next_hop`]'s to say.
-pub type NextHop = IpAddr;

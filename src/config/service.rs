@@ -10,7 +10,7 @@ use super::neighbor::{policy, twice};
 use super::report::{At, Fault, Report};
 use super::tree::{Keys, Table, Value};
 use super::values;
-use super::{Bandwidth, Binding, Health, Listen, Protocol, Quorum, Service, WhenDown};
+use super::{Bandwidth, Binding, Health, Listen, Quorum, Service, WhenDown};
 use crate::bgp::wire::Origin;
 
 pub(super) const SERVICE: Keys = Keys {
@@ -176,10 +176,7 @@ fn binding(service: &Table<'_>, report: &mut Report) -> (Binding, At) {
 }
 
 fn show_listen(listen: &Listen) -> String {
-    let protocol = match listen.protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-    };
+    let protocol = listen.protocol.name();
     match listen.address {
         Some(address) => format!("\"{protocol}/{}@{address}\"", listen.port),
         None => format!("\"{protocol}/{}\"", listen.port),

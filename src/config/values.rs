@@ -1,5 +1,6 @@
 //! The words of the file: each becomes a value that cannot be wrong any more, or a [`Fault`] that shows what was meant.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -109,6 +110,21 @@ pub(super) fn bandwidth(value: &Value<'_>) -> Result<Bandwidth, Fault> {
     }
 }
 
+/// As in the file, in the largest unit that needs no more than two decimals.
+impl fmt::Display for Bandwidth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bits = u128::from(self.bytes_per_second) * 8;
+        for (unit, size) in [("Gbit", 1_000_000_000), ("Mbit", 1_000_000), ("kbit", 1000)] {
+            if bits >= size && bits % (size / 100) == 0 {
+                let (whole, hundredths) = (bits / size, bits % size / (size / 100));
+                let number = format!("{whole}.{hundredths:02}");
+                return write!(f, "{}{unit}", number.trim_end_matches('0').trim_end_matches('.'));
+            }
+        }
+        write!(f, "{bits}bit")
+    }
+}
+
 /// `number` times `unit`, without a detour over floats; at most nine digits on either side of the point.
 fn decimal(number: &str, unit: u128) -> Option<u128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
@@ -207,24 +223,9 @@ pub(super) fn small<T: TryFrom<u64> + Into<u64> + Copy>(value: &Value<'_>, least
     T::try_from(number).map_err(|_| Fault::new("number out of range", ""))
 }
 
-const WELL_KNOWN: [(&str, u32); 9] = [
-    ("no-export", 0xFFFF_FF01),
-    ("no-advertise", 0xFFFF_FF02),
-    ("no-export-subconfed", 0xFFFF_FF03),
-    ("no-peer", 0xFFFF_FF04),
-    ("graceful-shutdown", Community::GRACEFUL_SHUTDOWN.0),
-    ("accept-own", 0xFFFF_0001),
-    ("llgr-stale", 0xFFFF_0006),
-    ("no-llgr", 0xFFFF_0007),
-    ("blackhole", 0xFFFF_029A),
-];
-
 /// As in the file: by name where it has one.
 pub fn show_community(community: Community) -> String {
-    match WELL_KNOWN.iter().find(|(_, number)| *number == community.0) {
-        Some((name, _)) => (*name).to_owned(),
-        None => community.to_string(),
-    }
+    community.well_known_name().map_or_else(|| community.to_string(), str::to_owned)
 }
 
 /// "65000:100" or a well-known name
@@ -233,12 +234,12 @@ pub(super) fn community(value: &Value<'_>) -> Result<Community, Fault> {
     let fault = |label: String| Fault::new(format!("not a community: {text:?}"), label);
     let parts: Vec<&str> = text.split(':').collect();
     match parts.as_slice() {
-        [name] => match WELL_KNOWN.iter().find(|(known, _)| known == name) {
-            Some((_, number)) => Ok(Community(*number)),
-            None => Err(match nearest(name, WELL_KNOWN.iter().map(|(known, _)| *known)) {
+        [name] => match Community::well_known(name) {
+            Some(community) => Ok(community),
+            None => Err(match nearest(name, Community::well_known_names()) {
                 Some(meant) => fault(format!("did you mean \"{meant}\"?")),
                 None => fault("should be like \"65000:100\", or a well-known name".to_owned())
-                    .help(format!("names: {}", WELL_KNOWN.map(|(known, _)| known).join(", "))),
+                    .help(format!("names: {}", Community::well_known_names().join(", "))),
             }),
         },
         [high, low] => match (number::<u16>(high), number::<u16>(low)) {

@@ -5,7 +5,7 @@
 //!                                                  answer <- Reply <-
 //! ```
 //!
-//! Everything here runs on the second runtime, the one of the checks: a slow client, a large scrape or a flood of
+//! Everything here runs on a thread and a runtime of its own: a slow client, a large scrape or a flood of
 //! connections costs the engine only the few queries that fit into its queue. A connection serves one request and is
 //! closed: then one clock bounds all a client can make us wait for, and `curl` and Prometheus do not mind.
 
