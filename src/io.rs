@@ -8,6 +8,7 @@
 
 pub mod admin;
 mod alarm;
+mod bpf;
 pub mod checks;
 pub mod client;
 pub mod clock;
