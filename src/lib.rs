@@ -29,4 +29,4 @@ macro_rules! internal_modules {
 
 mod time;
 
-internal_modules!(bgp, cli, config, engine, facts, health, io, plan, status);
+internal_modules!(bgp, cli, config, dice, engine, facts, health, io, plan, status);

@@ -38,12 +38,13 @@ use serde::{Deserialize, Serialize};
 pub use self::action::{Action, Count, Kind, Received};
 use self::link::Link;
 use self::open::Agreed;
-use self::pause::{Backoff, Jitter, Pause};
+use self::pause::{Backoff, Pause, jittered};
 use self::transition::{End, Farewell};
 use crate::Time;
+use crate::bgp::connection::{Closed, ConnectionId};
 use crate::bgp::wire::{Asn, Codec, Family, Notification};
 use crate::config;
-use crate::bgp::connection::{Closed, ConnectionId};
+use crate::dice::Dice;
 
 /// Most octets sent to `io` and not yet written: enough to fill a 10 Gbit/s link's round trip in a rack, little enough
 /// that a neighbor who stops reading keeps its backlog with us as a difference to send, not as bytes.
@@ -144,9 +145,9 @@ struct Liveness {
 }
 
 impl Liveness {
-    fn new(now: Time, hold: Duration, jitter: &mut Jitter) -> Self {
+    fn new(now: Time, hold: Duration, dice: &mut Dice) -> Self {
         let mut liveness = Self { hold, expires_at: now + hold, keepalive_at: now };
-        liveness.spoke(now, jitter);
+        liveness.spoke(now, dice);
         liveness
     }
 
@@ -155,8 +156,8 @@ impl Liveness {
     }
 
     /// A third of the hold time with jitter (RFC 4271 §10), and never more than one a second (§4.4).
-    fn spoke(&mut self, now: Time, jitter: &mut Jitter) {
-        self.keepalive_at = now + jitter.of(self.hold / 3).max(Duration::from_secs(1));
+    fn spoke(&mut self, now: Time, dice: &mut Dice) {
+        self.keepalive_at = now + jittered(self.hold / 3, dice).max(Duration::from_secs(1));
     }
 }
 
@@ -167,7 +168,7 @@ pub struct Session {
     /// When the state got its present name.
     since: Time,
     backoff: Backoff,
-    jitter: Jitter,
+    dice: Dice,
     next_connection: u64,
     last_error: Option<String>,
     /// Drained after every call, so there is nothing to write down.
@@ -182,7 +183,7 @@ impl Session {
             state: State::Stopped,
             since: Time::default(),
             backoff: Backoff::default(),
-            jitter: Jitter(settings.seed),
+            dice: Dice::new(settings.seed),
             next_connection: settings.connections,
             last_error: None,
             actions: VecDeque::new(),
@@ -277,7 +278,8 @@ impl Session {
         self.actions.pop_front()
     }
 
-    /// Whole UPDATEs, and the ROUTE-REFRESHes that mark a refresh (RFC 7313), where Established; ask [`Self::room`] first. [`Action::Flushed`] brings `mark` back.
+    /// Whole UPDATEs, and the ROUTE-REFRESHes that mark a refresh (RFC 7313), where Established; ask [`Self::room`]
+    /// first. [`Action::Flushed`] brings `mark` back.
     pub fn send(&mut self, now: Time, bytes: Bytes, mark: u64) {
         let (updates, refreshes) = action::count_messages(&bytes);
         if let State::Established { link, liveness, .. } = &mut self.state {
@@ -285,7 +287,7 @@ impl Session {
             if let Some(liveness) = liveness
                 && updates > 0
             {
-                liveness.spoke(now, &mut self.jitter);
+                liveness.spoke(now, &mut self.dice);
             }
             link.outbox.push(now, bytes.clone(), Some(mark));
             self.actions.push_back(Action::Send { connection: link.connection, bytes });

@@ -130,7 +130,7 @@ impl Session {
         if let State::OpenConfirm { link, liveness: Some(liveness), .. }
         | State::Established { link, liveness: Some(liveness), .. } = &mut self.state
         {
-            liveness.spoke(now, &mut self.jitter);
+            liveness.spoke(now, &mut self.dice);
             full = link.outbox.room() == 0;
         }
         // What waits in a full window tells the peer as much as a KEEPALIVE behind it would, and stays bounded.
@@ -206,7 +206,7 @@ impl Session {
         let State::OpenSent { link, .. } = &self.state else { return Ok(()) };
         let agreed = open::judge(&self.settings, link.id, link.local, open)?;
         let hold = agreed.negotiated.hold_time;
-        let liveness = hold.map(|hold| Liveness::new(now, hold, &mut self.jitter));
+        let liveness = hold.map(|hold| Liveness::new(now, hold, &mut self.dice));
         // Without a hold time RFC 4271 would wait for ever for a KEEPALIVE that has to come all the same.
         let confirm_by = liveness.map_or(now + LARGE_HOLD, |liveness| liveness.expires_at);
         if let State::OpenSent { link, .. } = self.take() {
@@ -315,7 +315,7 @@ impl Session {
             self.actions.push_back(Action::Failed { why });
         }
         // A wait of zero ends with the next tick, so a peer that fails at once costs a loop, never a deeper stack.
-        let retry_at = now + self.backoff.wait(&self.settings, end.pause, &mut self.jitter);
+        let retry_at = now + self.backoff.wait(&self.settings, end.pause, &mut self.dice);
         let pause = match end.pause {
             Pause::Retry => State::Active { id, retry_at },
             Pause::Hold | Pause::Longest => State::Idle { id, retry_at },

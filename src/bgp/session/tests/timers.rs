@@ -150,12 +150,12 @@ fn only_a_session_that_lasts_forgets_the_errors() {
     let table = [(60, 59, 4), (60, 60, 1), (0, 59, 0), (20, 20, 1)];
     for (longest, uptime, wait) in table {
         let settings = Settings { idle_hold_max: Duration::from_secs(longest), ..settings() };
-        let (mut backoff, mut jitter) = (Backoff::default(), Jitter(1));
+        let (mut backoff, mut dice) = (Backoff::default(), Dice::new(1));
         for _ in 0..2 {
-            backoff.wait(&settings, Pause::Hold, &mut jitter);
+            backoff.wait(&settings, Pause::Hold, &mut dice);
         }
         backoff.lasted(&settings, Duration::from_secs(uptime));
-        let next = backoff.wait(&settings, Pause::Hold, &mut jitter);
+        let next = backoff.wait(&settings, Pause::Hold, &mut dice);
         let most = Duration::from_secs(wait);
         assert!(next >= most * 3 / 4 && next <= most, "{longest} {uptime}: {next:?}");
     }
