@@ -18,7 +18,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use self::packer::Packer;
-use super::wire::{self, Attributes, Codec, Family};
+use super::wire::{self, Attributes, Codec, Family, RouteRefresh};
 use crate::Time;
 
 mod packer;
@@ -213,7 +213,7 @@ impl RibOut {
             }
             self.tell_again(family, prefixes);
             if link.enhanced_route_refresh {
-                out.extend_from_slice(&wire::route_refresh(family, 1));
+                out.extend_from_slice(&wire::route_refresh(family, RouteRefresh::BEGIN));
             }
             self.closing.push(Closing::EndOfRefresh(family));
         }
@@ -224,7 +224,7 @@ impl RibOut {
             match closing {
                 Closing::EndOfRib(family) => wire::end_of_rib(family, out),
                 Closing::EndOfRefresh(family) if link.enhanced_route_refresh => {
-                    out.extend_from_slice(&wire::route_refresh(family, 2));
+                    out.extend_from_slice(&wire::route_refresh(family, RouteRefresh::END));
                 }
                 Closing::EndOfRefresh(_) => {}
             }

@@ -19,6 +19,7 @@
 //! The hold timer hears whether the peer speaks, the send hold timer (RFC 9687) whether it listens.
 
 mod action;
+mod hear;
 mod link;
 mod open;
 mod pause;
@@ -90,7 +91,6 @@ pub struct Negotiated {
     /// `None`: no hold timer and no KEEPALIVEs.
     pub hold_time: Option<Duration>,
     pub local: SocketAddr,
-    pub peer_id: Ipv4Addr,
     pub peer_asn: u32,
 }
 
@@ -117,7 +117,6 @@ pub struct Status {
     pub up_since: Option<Time>,
     /// When the next dial comes, where one is waited for.
     pub retry_at: Option<Time>,
-    pub local: Option<SocketAddr>,
     /// Why the last connection ended; stays when the next one comes up.
     pub last_error: Option<String>,
 }
@@ -313,19 +312,12 @@ impl Session {
     }
 
     pub fn status(&self) -> Status {
-        let (mut retry, mut local, mut agreed, mut up_since) = (None, None, None, None);
+        let (mut retry_at, mut agreed, mut up_since) = (None, None, None);
         match &self.state {
-            State::Stopped | State::Connect { .. } => {}
-            State::Idle { retry_at, .. } | State::Active { retry_at, .. } => {
-                retry = Some(*retry_at);
-            }
-            State::OpenSent { link, .. } => local = Some(link.local),
-            State::OpenConfirm { link, agreed: both, .. } => {
-                (local, agreed) = (Some(link.local), Some(both));
-            }
-            State::Established { link, agreed: both, since, .. } => {
-                (local, agreed, up_since) = (Some(link.local), Some(both), Some(*since));
-            }
+            State::Stopped | State::Connect { .. } | State::OpenSent { .. } => {}
+            State::Idle { retry_at: at, .. } | State::Active { retry_at: at, .. } => retry_at = Some(*at),
+            State::OpenConfirm { agreed: both, .. } => agreed = Some(both),
+            State::Established { agreed: both, since, .. } => (agreed, up_since) = (Some(both), Some(*since)),
         }
         Status {
             state: self.state.name(),
@@ -333,8 +325,7 @@ impl Session {
             negotiated: agreed.map(|both| both.negotiated),
             capabilities: agreed.map(|both| both.capabilities.clone()).unwrap_or_default(),
             up_since,
-            retry_at: retry,
-            local,
+            retry_at,
             last_error: self.last_error.clone(),
         }
     }

@@ -212,8 +212,16 @@ pub enum Message {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RouteRefresh {
     pub family: Option<Family>,
-    /// 0 request, 1 begin, 2 end of route refresh; others are ignored (RFC 7313 §5).
+    /// One of those below; others are ignored (RFC 7313 §5).
     pub subtype: u8,
+}
+
+impl RouteRefresh {
+    pub const REQUEST: u8 = 0;
+    /// BoRR
+    pub const BEGIN: u8 = 1;
+    /// EoRR
+    pub const END: u8 = 2;
 }
 
 /// A received UPDATE as far as an announce-only speaker looks at it.

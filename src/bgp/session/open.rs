@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::transition::End;
 use super::{Negotiated, Settings};
+use crate::bgp::wire::code::{self, open as subcode};
 use crate::bgp::wire::{Capabilities, Codec, Family, Notification, Open};
 use crate::config::PeerAsn;
 
@@ -62,19 +63,19 @@ pub(super) fn judge(
     if let Err(expected) = acceptable(settings, open.asn) {
         // RFC 4271 §6.2 defines no data for Bad Peer AS.
         let why = format!("{name} offers AS {}, configured {expected}", open.asn);
-        return Err(refusal(2, why));
+        return Err(refusal(subcode::BAD_PEER_AS, why));
     }
     if open.id.is_unspecified() {
-        return Err(refusal(3, format!("{name} offers BGP identifier 0.0.0.0")));
+        return Err(refusal(subcode::BAD_IDENTIFIER, format!("{name} offers BGP identifier 0.0.0.0")));
     }
     // RFC 6286 §2.2: identifiers must differ inside an AS only.
     if internal && open.id == id {
-        return Err(refusal(3, format!("{name} has our own BGP identifier {id}")));
+        return Err(refusal(subcode::BAD_IDENTIFIER, format!("{name} has our own BGP identifier {id}")));
     }
     if matches!(open.hold_time, 1 | 2) {
         let seconds = open.hold_time;
         return Err(refusal(
-            6,
+            subcode::UNACCEPTABLE_HOLD_TIME,
             format!(
                 "{name}'s hold time {seconds} s is not acceptable (RFC 4271: 0 or at least 3 s)"
             ),
@@ -83,7 +84,7 @@ pub(super) fn judge(
     if open.hold_time < settings.min_hold_time {
         let (seconds, least) = (open.hold_time, settings.min_hold_time);
         return Err(refusal(
-            6,
+            subcode::UNACCEPTABLE_HOLD_TIME,
             format!("{name}'s hold time {seconds} s is below min-hold-time {least} s"),
         ));
     }
@@ -103,7 +104,7 @@ fn acceptable(settings: &Settings, asn: u32) -> Result<(), String> {
 }
 
 fn refusal(subcode: u8, why: String) -> End {
-    End::ours(Notification::new(2, subcode, Vec::new()), why)
+    End::ours(Notification::new(code::OPEN, subcode, Vec::new()), why)
 }
 
 fn agree(settings: &Settings, local: SocketAddr, open: &Open, internal: bool) -> Agreed {
@@ -144,7 +145,6 @@ fn agree(settings: &Settings, local: SocketAddr, open: &Open, internal: bool) ->
             enhanced_route_refresh: theirs.enhanced_route_refresh,
             hold_time,
             local,
-            peer_id: open.id,
             peer_asn: open.asn,
         },
         capabilities: names

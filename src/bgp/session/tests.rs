@@ -168,7 +168,6 @@ fn negotiated() -> Negotiated {
         enhanced_route_refresh: true,
         hold_time: Some(Duration::from_secs(9)),
         local: local(),
-        peer_id: Ipv4Addr::new(10, 0, 0, 1),
         peer_asn: 65001,
     }
 }
