@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::io::terminal;
+use crate::io::{self, terminal};
 
 mod ask;
 pub mod check;
@@ -121,7 +121,8 @@ fn run(cli: Cli) -> u8 {
     let daemon =
         ask::Daemon { socket: cli.socket.unwrap_or_else(|| SOCKET.into()), json: cli.json };
     match cli.command {
-        Command::Run { strict } => crate::io::run(&config, strict),
+        // Nothing but the file is ever run yet: with `--strict` and without.
+        Command::Run { strict: _ } => io::run(&config),
         Command::Check => check::check(&config, cli.json, terminal::colour() && terminal::error_colour()),
         Command::Status => daemon.show("/status", status::render, status::exit_code),
         Command::Neighbors => daemon.show("/neighbors", |all: &Vec<_>, screen| neighbors::render(all, screen), |_| 0),

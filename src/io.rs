@@ -34,9 +34,7 @@ use crate::config::{self, Loaded, Report};
 use crate::engine::Engine;
 
 /// `anycaster run`: the daemon, in the foreground, until it is told to stop. The result is the exit code.
-///
-/// `strict` says that a broken file must not be replaced by the last good one; it never is yet.
-pub fn run(config_path: &Path, _strict: bool) -> u8 {
+pub fn run(config_path: &Path) -> u8 {
     let Some(loaded) = load(config_path) else { return 2 };
     match serve(loaded) {
         Ok(()) => 0,

@@ -152,7 +152,7 @@ pub struct Explanation {
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Step {
-    /// enabled, drain, address, listener, checks, start-hold
+    /// enabled drain stop facts address listener checks start-hold
     pub step: String,
     pub ok: bool,
     pub detail: String,

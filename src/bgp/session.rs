@@ -43,8 +43,7 @@ use self::pause::{Backoff, Pause, jittered};
 use self::transition::{End, Farewell};
 use crate::Time;
 use crate::bgp::connection::{Closed, ConnectionId};
-use crate::bgp::wire::{Asn, Codec, Family, Notification};
-use crate::config;
+use crate::bgp::wire::{Asn, Codec, Families, Family, Notification};
 use crate::dice::Dice;
 
 /// Most octets sent to `io` and not yet written: enough to fill a 10 Gbit/s link's round trip in a rack, little enough
@@ -60,11 +59,11 @@ const LARGE_HOLD: Duration = Duration::from_secs(240);
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Settings {
     pub name: String,
-    pub peer_asn: config::PeerAsn,
+    pub peer_asn: PeerAsn,
     /// The AS this neighbor knows us by.
     pub local_asn: Asn,
     pub address: SocketAddr,
-    pub families: config::Families,
+    pub families: Families,
     pub hold_time: u16,
     pub min_hold_time: u16,
     pub connect_retry: Duration,
@@ -78,6 +77,16 @@ pub struct Settings {
     pub connections: u64,
     /// Of the jitter.
     pub seed: u64,
+}
+
+/// Which AS the peer has to be of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum PeerAsn {
+    Is(Asn),
+    /// Any but ours.
+    External,
+    /// Ours.
+    Internal,
 }
 
 /// What both OPENs agreed on.

@@ -92,10 +92,7 @@ fn owned(config: &Config) -> Vec<Owned<'_>> {
 
 impl Config {
     fn told<'a>(&'a self, service: &'a Service, family: Family) -> Vec<(&'a Neighbor, Attributes)> {
-        let carries = |neighbor: &&Neighbor| match family {
-            Family::Ipv4 => neighbor.families.ipv4,
-            Family::Ipv6 => neighbor.families.ipv6,
-        };
+        let carries = |neighbor: &&Neighbor| neighbor.families.has(family);
         let neighbors = service.neighbors.iter().filter_map(|index| self.neighbors.get(*index)).filter(carries);
         let route = plan::route(service, false);
         neighbors.map(|neighbor| (neighbor, plan::attributes(&route, &self.router, neighbor))).collect()

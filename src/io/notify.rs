@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-use crate::time::Time;
+use crate::Time;
 
 /// Datagrams that wait. A manager that has not taken eight will not miss the ninth: the next heartbeat says the same.
 const QUEUE: usize = 8;

@@ -6,10 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::transition::End;
-use super::{Negotiated, Settings};
+use super::{Negotiated, PeerAsn, Settings};
 use crate::bgp::wire::code::{self, open as subcode};
 use crate::bgp::wire::{Capabilities, Codec, Family, Notification, Open};
-use crate::config::PeerAsn;
 
 /// What both OPENs came to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -21,7 +20,7 @@ pub(super) struct Agreed {
 
 pub(super) fn ours(settings: &Settings, id: Ipv4Addr) -> Open {
     let families: Vec<Family> =
-        Family::ALL.into_iter().filter(|&family| configured(settings, family)).collect();
+        Family::ALL.into_iter().filter(|family| settings.families.has(*family)).collect();
     Open {
         version: 4,
         asn: settings.local_asn.get(),
@@ -37,13 +36,6 @@ pub(super) fn ours(settings: &Settings, id: Ipv4Addr) -> Open {
             enhanced_route_refresh: true,
             unknown: Vec::new(),
         },
-    }
-}
-
-const fn configured(settings: &Settings, family: Family) -> bool {
-    match family {
-        Family::Ipv4 => settings.families.ipv4,
-        Family::Ipv6 => settings.families.ipv6,
     }
 }
 
@@ -115,7 +107,7 @@ fn agree(settings: &Settings, local: SocketAddr, open: &Open, internal: bool) ->
         Family::Ipv4 if !theirs.multiprotocol => true,
         Family::Ipv4 | Family::Ipv6 => theirs.families.contains(&family),
     };
-    let common = |family| configured(settings, family) && speaks(family);
+    let common = |family| settings.families.has(family) && speaks(family);
     let (ipv4, ipv6) = (common(Family::Ipv4), common(Family::Ipv6));
     let extended_next_hop = offers_extended_next_hop(settings) && theirs.extended_next_hop;
     let four_octet_asn = theirs.four_octet_asn.is_some();
