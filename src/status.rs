@@ -145,7 +145,7 @@ pub struct Explanation {
     pub prefix: String,
     pub service: String,
     pub announced: bool,
-    /// In the order the decision takes them; the first that is not ok is the reason.
+    /// In the order an operator would ask. Not ok is also what is only kept; the reason is the one that says since when.
     pub steps: Vec<Step>,
     pub neighbors: Vec<PrefixNeighbor>,
 }
