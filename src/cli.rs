@@ -30,8 +30,8 @@ const SOCKET: &str = "/run/anycaster/control.sock";
 
 /// Parsed by nobody yet: named so that they are not taken for spelling mistakes.
 const LATER_COMMANDS: [&str; 13] = [
-    "events", "drain", "undrain", "weight", "neighbor", "diff", "reload", "confirm", "rollback", "restart",
-    "pmtud", "decode", "import",
+    "events", "drain", "undrain", "weight", "neighbor", "diff", "reload", "confirm", "rollback", "restart", "pmtud",
+    "decode", "import",
 ];
 const LATER_OPTIONS: [&str; 3] = ["--shadow", "--vrps", "--watch"];
 
@@ -118,8 +118,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 
 fn run(cli: Cli) -> u8 {
     let config = cli.config.unwrap_or_else(|| CONFIG.into());
-    let daemon =
-        ask::Daemon { socket: cli.socket.unwrap_or_else(|| SOCKET.into()), json: cli.json };
+    let daemon = ask::Daemon { socket: cli.socket.unwrap_or_else(|| SOCKET.into()), json: cli.json };
     match cli.command {
         // Nothing but the file is ever run yet: with `--strict` and without.
         Command::Run { strict: _ } => io::run(&config),

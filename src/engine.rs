@@ -104,7 +104,10 @@ struct Row {
 enum RouterId {
     Known(Ipv4Addr),
     /// The address towards this neighbor; no session before it is known (RFC 4271 §4.2).
-    Finding { towards: Ipv4Addr, problem: String },
+    Finding {
+        towards: Ipv4Addr,
+        problem: String,
+    },
 }
 
 /// What has happened, for metrics; what belongs to one neighbor is with it.

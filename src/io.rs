@@ -65,7 +65,8 @@ fn serve(Loaded { config, warnings }: Loaded) -> Result<(), String> {
     rights::suffice(&config)?;
     descriptors::raise_limit().map_err(|e| say(&e))?;
     let router = &config.router;
-    let admin = admin::Admin::bind(&router.control, router.control_group.as_deref(), router.http).map_err(|e| say(&e))?;
+    let admin =
+        admin::Admin::bind(&router.control, router.control_group.as_deref(), router.http).map_err(|e| say(&e))?;
     let _log = log::start(&router.log).map_err(|error| format!("logging cannot start: {error}"))?;
     log_warnings(&warnings);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| say(&e))?;

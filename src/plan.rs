@@ -163,7 +163,8 @@ pub fn judge(question: &Question<'_>) -> Judged {
         let step = steps.swap_remove(at);
         return Judged { result: step.result, detail: step.detail, until, ready_since };
     }
-    let kept = steps.into_iter().filter_map(|step| Some((step.result.ok()??, step.detail))).min_by_key(|(kept, _)| *kept);
+    let kept =
+        steps.into_iter().filter_map(|step| Some((step.result.ok()??, step.detail))).min_by_key(|(kept, _)| *kept);
     let (kept, detail) = kept.map_or((None, String::new()), |(kept, detail)| (Some(kept), detail));
     Judged { result: Ok(kept), detail, until, ready_since }
 }

@@ -172,8 +172,7 @@ impl RibOut {
     /// A session is there: it gets everything, then End-of-RIB (RFC 4724 §2: useful without graceful restart too).
     pub fn up(&mut self, link: Link) {
         self.down();
-        self.closing =
-            Family::ALL.into_iter().filter(|family| link.speaks(*family)).map(Closing::EndOfRib).collect();
+        self.closing = Family::ALL.into_iter().filter(|family| link.speaks(*family)).map(Closing::EndOfRib).collect();
         self.sweep = Some(0);
         self.link = Some(link);
     }

@@ -135,13 +135,36 @@ enum State {
     /// Not enabled.
     Stopped,
     /// After a protocol error.
-    Idle { id: Ipv4Addr, retry_at: Time },
+    Idle {
+        id: Ipv4Addr,
+        retry_at: Time,
+    },
     /// After a transport failure.
-    Active { id: Ipv4Addr, retry_at: Time },
-    Connect { id: Ipv4Addr, connection: ConnectionId, give_up_at: Time },
-    OpenSent { link: Link, give_up_at: Time },
-    OpenConfirm { link: Link, agreed: Agreed, liveness: Option<Liveness>, confirm_by: Time },
-    Established { link: Link, agreed: Agreed, liveness: Option<Liveness>, since: Time },
+    Active {
+        id: Ipv4Addr,
+        retry_at: Time,
+    },
+    Connect {
+        id: Ipv4Addr,
+        connection: ConnectionId,
+        give_up_at: Time,
+    },
+    OpenSent {
+        link: Link,
+        give_up_at: Time,
+    },
+    OpenConfirm {
+        link: Link,
+        agreed: Agreed,
+        liveness: Option<Liveness>,
+        confirm_by: Time,
+    },
+    Established {
+        link: Link,
+        agreed: Agreed,
+        liveness: Option<Liveness>,
+        since: Time,
+    },
 }
 
 /// The two timers of a session with a hold time.

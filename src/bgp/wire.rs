@@ -272,4 +272,3 @@ pub struct Frame {
     pub kind: u8,
     pub body: Bytes,
 }
-

@@ -107,7 +107,8 @@ pub fn render(config: &Config) -> String {
         let prefix = owned.prefix.to_string();
         if let Some((wider, other)) = owned.within {
             let (service, other) = (&owned.service.name, &other.name);
-            notes.push_str(&format!("{prefix} of {service} lies in {wider} of {other}: {service} owns its addresses\n"));
+            notes
+                .push_str(&format!("{prefix} of {service} lies in {wider} of {other}: {service} owns its addresses\n"));
         }
         let mut groups: Vec<(Vec<String>, String)> = Vec::new();
         for (neighbor, attributes) in &owned.told {

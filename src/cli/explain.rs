@@ -33,8 +33,7 @@ pub(super) fn exit_code(explained: &Explained) -> u8 {
 }
 
 pub(super) fn render(explained: &Explained, screen: Screen) -> String {
-    let chains: Vec<String> =
-        explained.all().iter().map(|explanation| chain(explanation, screen)).collect();
+    let chains: Vec<String> = explained.all().iter().map(|explanation| chain(explanation, screen)).collect();
     chains.join("\n")
 }
 
@@ -47,8 +46,7 @@ fn chain(explanation: &Explanation, screen: Screen) -> String {
     };
     let name = printable(&explanation.prefix);
     let service = printable(&explanation.service);
-    let mut text =
-        format!("{name} of service {service}: {}\n", screen.paint.text(ink, &printable(&verdict)));
+    let mut text = format!("{name} of service {service}: {}\n", screen.paint.text(ink, &printable(&verdict)));
     let mut table = Table::plain();
     for step in &explanation.steps {
         let since = step.since.as_deref().map(|since| since_and_ago(since, screen));

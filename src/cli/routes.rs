@@ -10,9 +10,8 @@ pub(super) fn render(routes: &[Route], screen: Screen) -> String {
     if routes.is_empty() {
         return "no neighbor has been told any route\n".to_owned();
     }
-    let mut table = Table::new(&[
-        "PREFIX", "NEIGHBOR", "NEXT HOP", "AS PATH", "MED", "BANDWIDTH", "FOR", "COMMUNITIES",
-    ]);
+    let mut table =
+        Table::new(&["PREFIX", "NEIGHBOR", "NEXT HOP", "AS PATH", "MED", "BANDWIDTH", "FOR", "COMMUNITIES"]);
     for route in routes {
         let path: Vec<String> = route.as_path.iter().map(u32::to_string).collect();
         let communities: Vec<&str> =

@@ -27,17 +27,7 @@ const HTTP: Keys = Keys {
 };
 pub(super) const HTTPS: Keys = Keys {
     shared: &COMMON,
-    now: &[
-        "port",
-        "path",
-        "method",
-        "headers",
-        "expect-status",
-        "expect-body",
-        "server-name",
-        "ca-file",
-        "insecure",
-    ],
+    now: &["port", "path", "method", "headers", "expect-status", "expect-body", "server-name", "ca-file", "insecure"],
     later: &LATER,
 };
 pub(super) const EXEC: Keys = Keys { shared: &COMMON, now: &["command", "user", "env"], later: &LATER };
@@ -60,18 +50,7 @@ const ANY: Keys = Keys {
         "user",
         "env",
     ],
-    later: &[
-        "weight-from",
-        "query",
-        "record",
-        "transport",
-        "service",
-        "tls",
-        "max-age",
-        "exists",
-        "unit",
-        "ttl",
-    ],
+    later: &["weight-from", "query", "record", "transport", "service", "tls", "max-age", "exists", "unit", "ttl"],
 };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -174,7 +153,10 @@ impl Type {
 fn check_type(value: &Value<'_>) -> Result<Type, Fault> {
     match value.text()? {
         text if TYPES_LATER.contains(&text) => {
-            let fault = Fault::new(format!("checks of type {text:?} are not supported yet"), "known, but not part of this version");
+            let fault = Fault::new(
+                format!("checks of type {text:?} are not supported yet"),
+                "known, but not part of this version",
+            );
             Err(fault.help("supported: tcp, http, https, exec"))
         }
         _ => values::word(value, &TYPES),

@@ -11,7 +11,8 @@ use super::{Families, LinkBandwidthMode, Neighbor, NextHopPolicy, PeerAsn, Polic
 use crate::bgp::wire::{self, Asn};
 
 pub(super) const NEIGHBOR: Keys = Keys {
-    shared: &[], now: &[
+    shared: &[],
+    now: &[
         "address",
         "asn",
         "enabled",

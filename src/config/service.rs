@@ -14,7 +14,8 @@ use super::{Bandwidth, Binding, Health, Listen, Quorum, Service, WhenDown};
 use crate::bgp::wire::Origin;
 
 pub(super) const SERVICE: Keys = Keys {
-    shared: &[], now: &[
+    shared: &[],
+    now: &[
         "prefixes",
         "enabled",
         "neighbors",
@@ -32,14 +33,15 @@ pub(super) const SERVICE: Keys = Keys {
     ],
     later: &["depends-on"],
 };
-pub(super) const BINDING: Keys = Keys { shared: &[], now: &["interface", "manage", "listen", "grace"], later: &["linger"] };
+pub(super) const BINDING: Keys =
+    Keys { shared: &[], now: &["interface", "manage", "listen", "grace"], later: &["linger"] };
 pub(super) const HEALTH: Keys = Keys {
-    shared: &[], now: &["quorum", "per-prefix", "start-hold", "when-down", "disable-file"],
+    shared: &[],
+    now: &["quorum", "per-prefix", "start-hold", "when-down", "disable-file"],
     later: &["ramp", "damping", "hooks"],
 };
 
-const ORIGINS: [(&str, Origin); 3] =
-    [("igp", Origin::Igp), ("egp", Origin::Egp), ("incomplete", Origin::Incomplete)];
+const ORIGINS: [(&str, Origin); 3] = [("igp", Origin::Igp), ("egp", Origin::Egp), ("incomplete", Origin::Incomplete)];
 pub(super) const WHEN_DOWN: [(&str, WhenDown); 2] =
     [("withdraw", WhenDown::Withdraw), ("deprefer", WhenDown::Deprefer)];
 

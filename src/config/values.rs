@@ -25,7 +25,8 @@ pub(super) fn duration(value: &Value<'_>) -> Result<Duration, Fault> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at_checked(digits).unwrap_or(("", text));
     let wrong = |label: &str| {
-        Fault::new(format!("not a duration: {text:?}"), label).help("durations look like \"500ms\", \"10s\", \"2m\", \"1h\"")
+        Fault::new(format!("not a duration: {text:?}"), label)
+            .help("durations look like \"500ms\", \"10s\", \"2m\", \"1h\"")
     };
     let milliseconds: u64 = match unit {
         "ms" => 1,
@@ -76,7 +77,8 @@ pub(super) fn bandwidth(value: &Value<'_>) -> Result<Bandwidth, Fault> {
     }
     let text = value.text()?;
     let wrong = |label: String| {
-        Fault::new(format!("not a bandwidth: {text:?}"), label).help("bandwidths look like \"100Mbit\", \"10Gbit\", \"1.5Gbit\"")
+        Fault::new(format!("not a bandwidth: {text:?}"), label)
+            .help("bandwidths look like \"100Mbit\", \"10Gbit\", \"1.5Gbit\"")
     };
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').len();
     let (number, unit) = text.split_at_checked(digits).unwrap_or(("", text));
@@ -279,7 +281,8 @@ fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
 pub(super) fn listen(value: &Value<'_>) -> Result<Listen, Fault> {
     let text = value.text()?;
     let fault = |label: String| {
-        Fault::new(format!("not a listener: {text:?}"), label).help("listeners look like \"udp/53\" or \"tcp/443@127.0.0.1\"")
+        Fault::new(format!("not a listener: {text:?}"), label)
+            .help("listeners look like \"udp/53\" or \"tcp/443@127.0.0.1\"")
     };
     let (service, address) = match text.split_once('@') {
         Some((service, address)) => (service, Some(address)),
@@ -352,7 +355,10 @@ pub(super) fn name(text: &str) -> Result<(), Fault> {
         return Err(Fault::new(format!("not a name: {text:?}"), "should be 1 to 64 of a-z A-Z 0-9 - _ ., no - first"));
     }
     if text.parse::<IpAddr>().is_ok() {
-        return Err(Fault::new(format!("not a name: {text:?}"), "an address; `explain` could not tell it from a prefix"));
+        return Err(Fault::new(
+            format!("not a name: {text:?}"),
+            "an address; `explain` could not tell it from a prefix",
+        ));
     }
     Ok(())
 }

@@ -60,8 +60,8 @@ impl Notify {
                 }
             }
         })?;
-        let watchdog = sd_notify::watchdog_enabled()
-            .map(|span| Watchdog { interval: span / 2, due: Time::from_nanos(0) });
+        let watchdog =
+            sd_notify::watchdog_enabled().map(|span| Watchdog { interval: span / 2, due: Time::from_nanos(0) });
         Ok(Self { sender: Some(sender), watchdog })
     }
 

@@ -123,9 +123,11 @@ fn listener(question: &Question<'_>, watch: &Watch, heard_beside: bool) -> Step 
     let what = format!("{}/{} on {}", watch.protocol.name(), watch.port, watch.address);
     match question.facts.listening(watch) {
         Listening::Present { stale: false, .. } => Step::ok(NAME, format!("listening: {what}")),
-        Listening::Present { stale: true, .. } => {
-            Step::kept(NAME, Kept::Unknown, format!("the kernel could not be asked about {what}; what was known stands"))
-        }
+        Listening::Present { stale: true, .. } => Step::kept(
+            NAME,
+            Kept::Unknown,
+            format!("the kernel could not be asked about {what}; what was known stands"),
+        ),
         // An address that came to those which are announced already takes nothing away before the kernel has answered.
         Listening::Unknown if heard_beside => {
             Step::kept(NAME, Kept::Unknown, format!("the kernel has not been asked about {what}"))

@@ -12,9 +12,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::bgp::wire::Origin;
-use crate::config::{
-    Binding, Check, CheckKind, Health, Listen, Policy, Protocol, Quorum, Target, TcpCheck, WhenDown,
-};
+use crate::config::{Binding, Check, CheckKind, Health, Listen, Policy, Protocol, Quorum, Target, TcpCheck, WhenDown};
 use crate::facts::{Address, Cause, Interface, LocalRoute, Snapshot, Watch};
 use crate::health::Verdict;
 
@@ -121,7 +119,10 @@ fn facts(addresses: &[(u32, &str)], routes: &[(u32, &str)]) -> Facts {
     facts.snapshot(Snapshot {
         interfaces: [(1, "lo"), (2, "eth0")].map(interface).into(),
         addresses: addresses.iter().map(on).collect(),
-        routes: routes.iter().map(|(interface, prefix)| LocalRoute { interface: *interface, prefix: net(prefix) }).collect(),
+        routes: routes
+            .iter()
+            .map(|(interface, prefix)| LocalRoute { interface: *interface, prefix: net(prefix) })
+            .collect(),
     });
     facts
 }
@@ -169,7 +170,8 @@ impl Case {
             _ => Verdict::Unknown,
         };
         let addresses = (1..).map(|last| ip(&format!("192.0.2.{last}")));
-        self.verdicts = addresses.zip(words).map(|(address, word)| (address, word.chars().map(verdict).collect())).collect();
+        self.verdicts =
+            addresses.zip(words).map(|(address, word)| (address, word.chars().map(verdict).collect())).collect();
     }
 
     fn listen(&mut self, address: Option<&str>, answers: &[(u64, Option<bool>, Cause)]) {

@@ -11,18 +11,11 @@ use crate::bgp::connection::ConnectionId;
 use crate::bgp::wire::{self, Codec, Family, Frame, Message, Notification, RouteRefresh, Update, code};
 
 /// Before the OPENs: as little as every BGP speaker knows.
-const PLAIN: Codec = Codec {
-    four_octet_asn: false,
-    extended_message: false,
-    extended_next_hop: false,
-    internal: false,
-};
+const PLAIN: Codec =
+    Codec { four_octet_asn: false, extended_message: false, extended_next_hop: false, internal: false };
 
 impl Session {
-    pub(super) fn next_frame(
-        &mut self,
-        connection: ConnectionId,
-    ) -> Option<Result<Frame, Notification>> {
+    pub(super) fn next_frame(&mut self, connection: ConnectionId) -> Option<Result<Frame, Notification>> {
         let limit = match self.codec().extended_message {
             true => wire::MAX_EXTENDED_MESSAGE,
             false => wire::MAX_MESSAGE,
@@ -32,9 +25,7 @@ impl Session {
 
     const fn codec(&self) -> Codec {
         match &self.state {
-            State::OpenConfirm { agreed, .. } | State::Established { agreed, .. } => {
-                agreed.negotiated.codec
-            }
+            State::OpenConfirm { agreed, .. } | State::Established { agreed, .. } => agreed.negotiated.codec,
             State::Stopped
             | State::Idle { .. }
             | State::Active { .. }
@@ -86,13 +77,9 @@ impl Session {
             (State::OpenSent { .. }, kind) => (code::fsm::IN_OPEN_SENT, kind == Kind::Open),
             (State::OpenConfirm { .. }, kind) => (code::fsm::IN_OPEN_CONFIRM, kind == Kind::Keepalive),
             (State::Established { .. }, kind) => (code::fsm::IN_ESTABLISHED, kind != Kind::Open),
-            (
-                State::Stopped
-                | State::Idle { .. }
-                | State::Active { .. }
-                | State::Connect { .. },
-                _,
-            ) => (code::fsm::UNSPECIFIED, true),
+            (State::Stopped | State::Idle { .. } | State::Active { .. } | State::Connect { .. }, _) => {
+                (code::fsm::UNSPECIFIED, true)
+            }
         };
         (!expected).then(|| (subcode, self.state.name()))
     }
@@ -144,8 +131,10 @@ impl Session {
         self.actions.push_back(Action::Received(Received::RouteRefresh));
         // RFC 7313 §5: begin and end of the peer's own routes mean nothing to who keeps none; other subtypes and
         // families that were not agreed on (RFC 2918 §4) are ignored.
-        if let (RouteRefresh { family: Some(family), subtype: RouteRefresh::REQUEST }, State::Established { agreed, .. }) =
-            (refresh, &self.state)
+        if let (
+            RouteRefresh { family: Some(family), subtype: RouteRefresh::REQUEST },
+            State::Established { agreed, .. },
+        ) = (refresh, &self.state)
             && agreed.negotiated.speaks(family)
         {
             self.actions.push_back(Action::Refresh { family });

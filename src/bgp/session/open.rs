@@ -19,8 +19,7 @@ pub(super) struct Agreed {
 }
 
 pub(super) fn ours(settings: &Settings, id: Ipv4Addr) -> Open {
-    let families: Vec<Family> =
-        Family::ALL.into_iter().filter(|family| settings.families.has(*family)).collect();
+    let families: Vec<Family> = Family::ALL.into_iter().filter(|family| settings.families.has(*family)).collect();
     Open {
         version: 4,
         asn: settings.local_asn.get(),
@@ -44,12 +43,7 @@ const fn offers_extended_next_hop(settings: &Settings) -> bool {
     settings.extended_next_hop && settings.families.ipv4
 }
 
-pub(super) fn judge(
-    settings: &Settings,
-    id: Ipv4Addr,
-    local: SocketAddr,
-    open: &Open,
-) -> Result<Agreed, End> {
+pub(super) fn judge(settings: &Settings, id: Ipv4Addr, local: SocketAddr, open: &Open) -> Result<Agreed, End> {
     let name = &settings.name;
     let internal = open.asn == settings.local_asn.get();
     if let Err(expected) = acceptable(settings, open.asn) {
@@ -68,9 +62,7 @@ pub(super) fn judge(
         let seconds = open.hold_time;
         return Err(refusal(
             subcode::UNACCEPTABLE_HOLD_TIME,
-            format!(
-                "{name}'s hold time {seconds} s is not acceptable (RFC 4271: 0 or at least 3 s)"
-            ),
+            format!("{name}'s hold time {seconds} s is not acceptable (RFC 4271: 0 or at least 3 s)"),
         ));
     }
     if open.hold_time < settings.min_hold_time {
@@ -126,12 +118,7 @@ fn agree(settings: &Settings, local: SocketAddr, open: &Open, internal: bool) ->
     };
     Agreed {
         negotiated: Negotiated {
-            codec: Codec {
-                four_octet_asn,
-                extended_message: theirs.extended_message,
-                extended_next_hop,
-                internal,
-            },
+            codec: Codec { four_octet_asn, extended_message: theirs.extended_message, extended_next_hop, internal },
             ipv4,
             ipv6,
             enhanced_route_refresh: theirs.enhanced_route_refresh,
@@ -139,10 +126,6 @@ fn agree(settings: &Settings, local: SocketAddr, open: &Open, internal: bool) ->
             local,
             peer_asn: open.asn,
         },
-        capabilities: names
-            .into_iter()
-            .filter(|&(_, both)| both)
-            .map(|(name, _)| name.to_owned())
-            .collect(),
+        capabilities: names.into_iter().filter(|&(_, both)| both).map(|(name, _)| name.to_owned()).collect(),
     }
 }

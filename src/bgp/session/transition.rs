@@ -140,9 +140,7 @@ impl Session {
     pub(super) fn leave(&mut self, now: Time, end: End) {
         let (id, connection, greeted, up) = match self.take() {
             State::Connect { id, connection, .. } => (id, connection, false, None),
-            State::OpenSent { link, .. } | State::OpenConfirm { link, .. } => {
-                (link.id, link.connection, true, None)
-            }
+            State::OpenSent { link, .. } | State::OpenConfirm { link, .. } => (link.id, link.connection, true, None),
             State::Established { link, since, .. } => (link.id, link.connection, true, Some(since)),
             none @ (State::Stopped | State::Idle { .. } | State::Active { .. }) => {
                 self.state = none;
@@ -198,24 +196,19 @@ impl Session {
     /// `None`: not the connection that counts, so what it says is stale.
     pub(super) fn link(&mut self, connection: ConnectionId) -> Option<&mut Link> {
         match &mut self.state {
-            State::OpenSent { link, .. }
-            | State::OpenConfirm { link, .. }
-            | State::Established { link, .. } => {
+            State::OpenSent { link, .. } | State::OpenConfirm { link, .. } | State::Established { link, .. } => {
                 (link.connection == connection).then_some(link)
             }
-            State::Stopped
-            | State::Idle { .. }
-            | State::Active { .. }
-            | State::Connect { .. } => None,
+            State::Stopped | State::Idle { .. } | State::Active { .. } | State::Connect { .. } => None,
         }
     }
 
     pub(super) const fn connection(&self) -> Option<ConnectionId> {
         match &self.state {
             State::Connect { connection, .. } => Some(*connection),
-            State::OpenSent { link, .. }
-            | State::OpenConfirm { link, .. }
-            | State::Established { link, .. } => Some(link.connection),
+            State::OpenSent { link, .. } | State::OpenConfirm { link, .. } | State::Established { link, .. } => {
+                Some(link.connection)
+            }
             State::Stopped | State::Idle { .. } | State::Active { .. } => None,
         }
     }

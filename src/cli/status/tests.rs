@@ -41,9 +41,8 @@ held  192.0.2.80/32     we\"b  drained: weight 0                    for 3h 12m
 fn colour_changes_nothing_but_colour() {
     let coloured = render(&sample(), screen(true));
     assert!(coloured.contains("\u{1b}[32mEstablished\u{1b}[0m"), "{coloured}");
-    let bare = ["1", "31", "32", "33", "0"]
-        .iter()
-        .fold(coloured, |text, code| text.replace(&format!("\u{1b}[{code}m"), ""));
+    let bare =
+        ["1", "31", "32", "33", "0"].iter().fold(coloured, |text, code| text.replace(&format!("\u{1b}[{code}m"), ""));
     assert_eq!(bare, render(&sample(), screen(false)));
 }
 
@@ -52,10 +51,7 @@ fn empty_is_said() {
     let status = Status { neighbors: Vec::new(), services: Vec::new(), ..sample() };
     let text = render(&status, screen(false));
     let (_, tables) = text.split_once("\n\n").unwrap();
-    assert_eq!(
-        tables,
-        "no neighbors are configured\n\nno services are configured\n\nnothing is held or kept\n"
-    );
+    assert_eq!(tables, "no neighbors are configured\n\nno services are configured\n\nnothing is held or kept\n");
     assert_eq!(exit_code(&status), 0);
 }
 
@@ -74,9 +70,7 @@ fn exit_codes() {
         edit(&mut status);
         exit_code(&status)
     };
-    let reason = |word: &str| {
-        Some(Reason { reason: word.into(), detail: String::new(), since: String::new() })
-    };
+    let reason = |word: &str| Some(Reason { reason: word.into(), detail: String::new(), since: String::new() });
     assert_eq!(edit(&|status| status.services[0].prefixes[0].held = reason("stopping")), 1);
     assert_eq!(edit(&|status| status.services[0].prefixes[0].held = reason("disabled")), 0);
     assert_eq!(edit(&|status| status.services[0].prefixes[0].kept = reason("grace")), 0, "held wins");

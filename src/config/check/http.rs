@@ -96,7 +96,10 @@ pub(super) fn tls(table: &Table<'_>, report: &mut Report) -> Tls {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_';
         let label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(plain);
         if text.len() > 253 || !(text.split('.').all(label) || text.parse::<std::net::IpAddr>().is_ok()) {
-            return Err(Fault::new(format!("not the name of a server: {text:?}"), "should be like \"www.example.net\""));
+            return Err(Fault::new(
+                format!("not the name of a server: {text:?}"),
+                "should be like \"www.example.net\"",
+            ));
         }
         Ok(text.to_owned())
     });

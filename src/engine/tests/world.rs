@@ -179,7 +179,8 @@ impl World {
             }
             Output::Ask { watch } => {
                 let failed = self.faults.reads && self.dice.one_in(4);
-                let there = self.listening.contains(&(watch.protocol, watch.port)) && self.addresses.contains(&watch.address);
+                let there =
+                    self.listening.contains(&(watch.protocol, watch.port)) && self.addresses.contains(&watch.address);
                 let listening = (!failed).then_some(there);
                 if self.faults.late && self.dice.one_in(16) {
                     // Sometimes the answer is late, and sometimes it never comes.
@@ -269,7 +270,11 @@ impl World {
             let next = engine.min(later).min(self.pump_at.max(self.now)).min(end);
             let next = if self.sending() { next.min(self.now + SLOW) } else { next };
             stuck = if next > self.now { 0 } else { stuck + 1 };
-            assert!(stuck < 10_000, "the clock stands still at {:?}: a tick at the deadline must move the deadline", self.now);
+            assert!(
+                stuck < 10_000,
+                "the clock stands still at {:?}: a tick at the deadline must move the deadline",
+                self.now
+            );
             self.now = next;
             while let Some(entry) = self.later.first_entry().filter(|entry| entry.key().0 <= self.now) {
                 let input = entry.remove();
@@ -288,7 +293,9 @@ impl World {
 
     /// Some router has octets to take or to give.
     fn sending(&self) -> bool {
-        let busy = |pipe: &Pipe| !self.routers[pipe.neighbor].silent && (!pipe.queue.is_empty() || self.routers[pipe.neighbor].has_words());
+        let busy = |pipe: &Pipe| {
+            !self.routers[pipe.neighbor].silent && (!pipe.queue.is_empty() || self.routers[pipe.neighbor].has_words())
+        };
         self.connections.values().any(busy)
     }
 

@@ -46,7 +46,8 @@ fn listeners_are_asked_for_where_the_prefix_is() {
         (&Bound::Nowhere, fixed, vec![]),
     ];
     for (bound, listen, addresses) in table {
-        let asked: Vec<IpAddr> = bound.watches(&net("192.0.2.0/24"), &listen).iter().map(|watch| watch.address).collect();
+        let asked: Vec<IpAddr> =
+            bound.watches(&net("192.0.2.0/24"), &listen).iter().map(|watch| watch.address).collect();
         assert_eq!(asked, addresses.into_iter().map(ip).collect::<Vec<_>>(), "{bound:?} {listen:?}");
     }
 }

@@ -49,10 +49,7 @@ fn the_marks_of_a_refresh_are_no_updates() {
 #[test]
 fn a_peer_that_takes_nothing_is_left() {
     let no_hold = Settings { hold_time: 0, min_hold_time: 0, ..settings() };
-    let table = [
-        (no_hold.clone(), 480),
-        (Settings { send_hold_time: Some(Duration::from_secs(2)), ..no_hold }, 2),
-    ];
+    let table = [(no_hold.clone(), 480), (Settings { send_hold_time: Some(Duration::from_secs(2)), ..no_hold }, 2)];
     for (settings, patience) in table {
         let mut session = led_to(settings, At::Established);
         session.written(at(10), FIRST, 10_000);
@@ -88,8 +85,7 @@ fn a_full_window_takes_no_more_keepalives() {
 #[test]
 fn waits_of_zero_end_at_the_next_tick_and_remember_nothing() {
     let zero = Duration::ZERO;
-    let settings =
-        Settings { connect_retry: zero, idle_hold: zero, idle_hold_max: zero, ..settings() };
+    let settings = Settings { connect_retry: zero, idle_hold: zero, idle_hold_max: zero, ..settings() };
     let mut session = Session::new(settings);
     session.start(at(0), US);
     for n in 0..1000 {

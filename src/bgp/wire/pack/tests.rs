@@ -1,7 +1,6 @@
 use super::*;
 
-const CODEC: Codec =
-    Codec { four_octet_asn: true, extended_message: false, extended_next_hop: false, internal: false };
+const CODEC: Codec = Codec { four_octet_asn: true, extended_message: false, extended_next_hop: false, internal: false };
 
 fn plain(path: &[u32]) -> Attributes {
     Attributes {
