@@ -40,12 +40,7 @@ fn explanation(announced: bool) -> Explanation {
         prefix: "192.0.2.53/32".to_owned(),
         service: "dns".to_owned(),
         announced,
-        steps: vec![Step {
-            step: "listener".to_owned(),
-            ok: announced,
-            detail: "udp/53".to_owned(),
-            since: None,
-        }],
+        steps: vec![Step { step: "listener".to_owned(), ok: announced, detail: "udp/53".to_owned(), since: None }],
         neighbors: vec![PrefixNeighbor {
             name: "tor-a".to_owned(),
             announced,
@@ -110,8 +105,7 @@ impl Server {
         let http = admin.http_address().unwrap();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let (sender, queries) = mpsc::channel(QUERIES);
                 tokio::select! {
@@ -284,10 +278,7 @@ fn readers_read_and_members_may_do_more() {
 fn an_unknown_group_is_refused() {
     let dir = directory();
     let refused = Admin::bind(&dir.path().join("s"), Some("no-such-group"), None).unwrap_err();
-    assert_eq!(
-        refused.to_string(),
-        "no group \"no-such-group\" on this host (router.control-group)"
-    );
+    assert_eq!(refused.to_string(), "no group \"no-such-group\" on this host (router.control-group)");
 }
 
 #[test]
@@ -317,8 +308,7 @@ fn slow_and_many_clients_end_and_lock_nobody_out() {
             std::thread::sleep(Duration::from_millis(50));
         }
     });
-    let silent: Vec<TcpStream> =
-        (0..200).map(|_| TcpStream::connect(server.http).unwrap()).collect();
+    let silent: Vec<TcpStream> = (0..200).map(|_| TcpStream::connect(server.http).unwrap()).collect();
     assert_eq!(server.control("GET", "/healthz").0, 200);
     for mut stream in silent {
         let mut nothing = [0; 1];
@@ -340,8 +330,7 @@ fn is_reset(error: &std::io::Error) -> bool {
 fn fifty_clients_at_once_are_all_answered() {
     let server = Server::answering(status());
     std::thread::scope(|scope| {
-        let clients: Vec<_> =
-            (0..50).map(|_| scope.spawn(|| server.tcp("GET", "/status").0)).collect();
+        let clients: Vec<_> = (0..50).map(|_| scope.spawn(|| server.tcp("GET", "/status").0)).collect();
         for client in clients {
             assert_eq!(client.join().unwrap(), 200);
         }
@@ -467,10 +456,8 @@ fn exit_codes_and_json() {
 fn no_daemon() {
     let dir = directory();
     let path = dir.path().join("control.sock");
-    let expected = format!(
-        "no anycaster answers on {}: is the daemon running? (start it with `anycaster run`)\n",
-        path.display()
-    );
+    let expected =
+        format!("no anycaster answers on {}: is the daemon running? (start it with `anycaster run`)\n", path.display());
     for stale in [false, true] {
         if stale {
             drop(UnixListener::bind(&path).unwrap());
@@ -516,8 +503,7 @@ fn a_daemon_that_speaks_otherwise() {
 #[test]
 fn colour_on_a_terminal_only_and_never_against_the_users_will() {
     let server = Server::answering(status());
-    let line =
-        format!("{} --socket {} status", env!("CARGO_BIN_EXE_anycaster"), server.socket.display());
+    let line = format!("{} --socket {} status", env!("CARGO_BIN_EXE_anycaster"), server.socket.display());
     let on_terminal = |no_color: Option<&str>| {
         let mut script = Command::new("script");
         script.args(["-qec", &line, "/dev/null"]).env_remove("NO_COLOR");

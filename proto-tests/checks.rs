@@ -1,17 +1,7 @@
 //! Checks as they are run, against servers and programs that are right, wrong, slow and hostile.
 
-#![allow(
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
-    reason = "a test talks to real sockets and programs"
-)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests"
-)]
+#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "a test talks to real sockets and programs")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -49,8 +39,7 @@ impl Bench {
 
     pub(crate) fn ask(&self, check: usize, address: IpAddr, run: u64) -> ProbeId {
         let probe = ProbeId { service: 0, check, address, run };
-        let [state, reason, prefixes] =
-            ["up", "unhealthy", "192.0.2.1/32 2001:db8::1/128"].map(str::to_owned);
+        let [state, reason, prefixes] = ["up", "unhealthy", "192.0.2.1/32 2001:db8::1/128"].map(str::to_owned);
         self.runner.probe(ProbeRequest { probe, state, reason, prefixes }).unwrap();
         probe
     }
@@ -123,11 +112,7 @@ pub(crate) fn timed_out(detail: &str) -> Outcome {
 
 /// A port on which nobody listens.
 pub(crate) fn nobody(address: &str) -> u16 {
-    TcpListener::bind(SocketAddr::new(address.parse().unwrap(), 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    TcpListener::bind(SocketAddr::new(address.parse().unwrap(), 0)).unwrap().local_addr().unwrap().port()
 }
 
 pub(crate) fn check_of(target: Target, kind: anycaster::config::CheckKind) -> Check {

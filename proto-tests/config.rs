@@ -25,8 +25,7 @@ mod defaults;
 /// The files in a folder with this extension, in name order.
 fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut paths: Vec<_> =
-        entries.filter(|path| path.extension().is_some_and(|e| e == extension)).collect();
+    let mut paths: Vec<_> = entries.filter(|path| path.extension().is_some_and(|e| e == extension)).collect();
     paths.sort();
     paths
 }
@@ -68,8 +67,7 @@ fn every_bad_example_prints_exactly_its_diagnostics() {
     let folders = fs::read_dir("config/bad").unwrap().map(|entry| entry.unwrap().path());
     let folders = folders.filter(|path| path.is_dir()).map(|path| path.join("config.toml"));
     for path in files("config/bad", "toml").into_iter().chain(folders) {
-        let report =
-            load_path(&path).map(|loaded| loaded.config).expect_err(path.to_str().unwrap());
+        let report = load_path(&path).map(|loaded| loaded.config).expect_err(path.to_str().unwrap());
         assert!(report.has_errors(), "{}", path.display());
         let err = match path.ends_with("config.toml") {
             true => path.parent().unwrap().with_extension("err"),
@@ -86,11 +84,7 @@ fn every_bad_example_prints_exactly_its_diagnostics() {
 fn no_file_at_all_is_an_error() {
     let report = load(&[]).unwrap_err();
     let places: Vec<_> = report.diagnostics().into_iter().map(|d| (d.file, d.message)).collect();
-    let expected = [
-        "[router] is missing",
-        "there is no neighbor",
-        "there is no service: nothing will be announced",
-    ];
+    let expected = ["[router] is missing", "there is no neighbor", "there is no service: nothing will be announced"];
     assert_eq!(places, expected.map(|message| (None, message.to_owned())));
     assert!(report.render(false).ends_with("\n2 errors, 1 warning\n"));
 }
@@ -280,8 +274,7 @@ fn json_says_who_owns_what() {
 fn json_says_every_problem_with_its_place() {
     let text = "[router]\nasn = 65010\nlisten = \"ä\"\nlog = { \"ä\" = \"ä\" } # é\n";
     let report = load_text(text).unwrap_err();
-    let json: serde_json::Value =
-        serde_json::from_str(&check::json(None, &report.diagnostics())).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&check::json(None, &report.diagnostics())).unwrap();
     let expected = serde_json::json!({
         "hash": null,
         "prefixes": [],
@@ -330,10 +323,7 @@ fn check_ends_with_0_or_2() {
     let absent = Path::new("config/absent.toml");
     let why = "cannot read config/absent.toml: No such file or directory (os error 2)";
     let errors = format!("error: {why}\n");
-    assert_eq!(
-        check::outcome(absent, false, true),
-        check::Outcome { code: 2, output: String::new(), errors }
-    );
+    assert_eq!(check::outcome(absent, false, true), check::Outcome { code: 2, output: String::new(), errors });
     let outcome = check::outcome(absent, true, true);
     let json: serde_json::Value = serde_json::from_str(&outcome.output).unwrap();
     assert_eq!((outcome.code, outcome.errors.as_str()), (2, ""));
@@ -345,9 +335,7 @@ fn files_are_read_in_name_order_and_whole() {
     let folder = tempfile::tempdir().unwrap();
     let main = folder.path().join("config.toml");
     fs::write(&main, "main").unwrap();
-    let texts = |main: &Path| {
-        read_sources(main).map(|sources| sources.into_iter().map(|s| s.text).collect::<Vec<_>>())
-    };
+    let texts = |main: &Path| read_sources(main).map(|sources| sources.into_iter().map(|s| s.text).collect::<Vec<_>>());
     assert_eq!(texts(&main), Ok(vec!["main".to_owned()]), "conf.d may be absent");
     let parts = folder.path().join("conf.d");
     fs::create_dir(&parts).unwrap();
@@ -367,10 +355,8 @@ fn files_are_read_in_name_order_and_whole() {
 
 /// Whatever the texts are: a value, or problems with places that exist, and something to print.
 fn survives(texts: &[&str]) -> Result<(), TestCaseError> {
-    let source = |(i, text): (usize, &&str)| Source {
-        path: PathBuf::from(format!("{i}.toml")),
-        text: (*text).to_owned(),
-    };
+    let source =
+        |(i, text): (usize, &&str)| Source { path: PathBuf::from(format!("{i}.toml")), text: (*text).to_owned() };
     let sources: Vec<Source> = texts.iter().enumerate().map(source).collect();
     let report = match load(&sources) {
         Ok(loaded) => {

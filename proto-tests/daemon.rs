@@ -58,9 +58,7 @@ binding = {{ listen = ["tcp/53"] }}
         let mut child = command.spawn().unwrap();
         let (sender, lines) = channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        std::thread::spawn(move || {
-            stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
-        });
+        std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let daemon = Self { child, lines, folder };
         daemon.line("session");
         daemon
@@ -108,9 +106,11 @@ impl Drop for Daemon {
 fn a_hangup_is_answered_and_survived_and_a_termination_ends_with_success() {
     let mut daemon = Daemon::start();
     daemon.signal(Signal::SIGHUP);
-    assert!(daemon.line("SIGHUP").ends_with(
-        "WARN  SIGHUP: reload is not supported yet; restart to read the configuration again"
-    ));
+    assert!(
+        daemon
+            .line("SIGHUP")
+            .ends_with("WARN  SIGHUP: reload is not supported yet; restart to read the configuration again")
+    );
     // It still listens to people.
     let socket = daemon.folder.path().join("control.sock");
     let status = Command::new(env!("CARGO_BIN_EXE_anycaster"))
@@ -118,12 +118,7 @@ fn a_hangup_is_answered_and_survived_and_a_termination_ends_with_success() {
         .arg(&socket)
         .output()
         .unwrap();
-    assert_eq!(
-        status.status.code(),
-        Some(1),
-        "one prefix is held: {}",
-        String::from_utf8_lossy(&status.stderr)
-    );
+    assert_eq!(status.status.code(), Some(1), "one prefix is held: {}", String::from_utf8_lossy(&status.stderr));
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.exit_code(), Some(0));
     assert!(!Path::new(&socket).exists());
@@ -134,9 +129,7 @@ fn it_may_open_as_many_descriptors_as_the_system_allows() {
     let daemon = Daemon::start();
     let limits = daemon.proc("limits");
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
-    let [.., soft, hard, _] = line.split_whitespace().collect::<Vec<_>>()[..] else {
-        panic!("{line}")
-    };
+    let [.., soft, hard, _] = line.split_whitespace().collect::<Vec<_>>()[..] else { panic!("{line}") };
     assert_eq!(soft, hard);
 }
 
@@ -146,8 +139,7 @@ fn it_sleeps_while_nothing_happens() {
     let daemon = Daemon::start();
     let turns = || -> u64 {
         let status = daemon.proc("status");
-        let line =
-            status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
         line.trim().parse().unwrap()
     };
     std::thread::sleep(Duration::from_millis(500));

@@ -33,9 +33,7 @@ fn in_namespace<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'stati
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
         ip("link set lo up");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime
-            .block_on(async { tokio::time::timeout(Duration::from_secs(60), test()).await })
-            .unwrap();
+        runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), test()).await }).unwrap();
     });
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);

@@ -70,8 +70,7 @@ fn stderr(mut child: Child) -> String {
 #[test]
 fn lines_come_out_whole_and_all() {
     let text = stderr(child("text", 3));
-    let lines: Vec<&str> =
-        text.lines().filter_map(|line| line.split_once("Z ")).map(|(_, line)| line).collect();
+    let lines: Vec<&str> = text.lines().filter_map(|line| line.split_once("Z ")).map(|(_, line)| line).collect();
     let line = |number| {
         format!(
             "WARN  prefix announced -> held service=dns prefix=192.0.2.{number}/32 reason=not-listening \

@@ -33,10 +33,8 @@ use anycaster::engine::{Closed, ConnectionId};
 use bytes::{Bytes, BytesMut};
 
 /// RFC 4724 §2, for IPv4: an UPDATE with nothing in it.
-const END_OF_RIB: [u8; 23] = [
-    255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 0, 23, 2, 0, 0,
-    0, 0,
-];
+const END_OF_RIB: [u8; 23] =
+    [255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 0, 23, 2, 0, 0, 0, 0];
 
 #[test]
 fn every_script_is_what_the_session_does() {
@@ -200,9 +198,7 @@ impl Play {
             Action::Up(negotiated) => {
                 format!(
                     "up    hold={} [{}]",
-                    negotiated
-                        .hold_time
-                        .map_or("none".to_owned(), |hold| hold.as_secs().to_string()),
+                    negotiated.hold_time.map_or("none".to_owned(), |hold| hold.as_secs().to_string()),
                     self.session.status().capabilities.join(" ")
                 )
             }
@@ -262,10 +258,7 @@ fn peer_message(words: &[&str]) -> Vec<u8> {
         }
         ["bytes", hex @ ..] => {
             let hex = hex.concat();
-            (0..hex.len())
-                .step_by(2)
-                .map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap())
-                .collect()
+            (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect()
         }
         unknown => panic!("{unknown:?}"),
     }
@@ -300,12 +293,7 @@ fn peer_open(keys: &BTreeMap<&str, &str>) -> Open {
 
 fn said(bytes: Bytes) -> String {
     let mut buffer = BytesMut::from(&bytes[..]);
-    let codec = Codec {
-        four_octet_asn: true,
-        extended_message: false,
-        extended_next_hop: false,
-        internal: false,
-    };
+    let codec = Codec { four_octet_asn: true, extended_message: false, extended_next_hop: false, internal: false };
     let frame = wire::frame(&mut buffer, wire::MAX_MESSAGE).unwrap().unwrap();
     assert!(buffer.is_empty(), "two messages in one");
     match wire::decode(&frame, &codec).unwrap() {

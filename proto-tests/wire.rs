@@ -12,9 +12,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use anycaster::bgp::wire::{
-    self, Asn, Attributes, Capabilities, Codec, Community, Family, Frame, LargeCommunity,
-    LinkBandwidth, MAX_EXTENDED_MESSAGE, MAX_MESSAGE, Message, Notification, Open, Origin,
-    RouteRefresh, Update,
+    self, Asn, Attributes, Capabilities, Codec, Community, Family, Frame, LargeCommunity, LinkBandwidth,
+    MAX_EXTENDED_MESSAGE, MAX_MESSAGE, Message, Notification, Open, Origin, RouteRefresh, Update,
 };
 use bytes::{Bytes, BytesMut};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -27,14 +26,12 @@ mod captures;
 mod foreign;
 
 fn codecs() -> impl Strategy<Value = Codec> {
-    any::<[bool; 4]>().prop_map(
-        |[four_octet_asn, extended_message, extended_next_hop, internal]| Codec {
-            four_octet_asn,
-            extended_message,
-            extended_next_hop,
-            internal,
-        },
-    )
+    any::<[bool; 4]>().prop_map(|[four_octet_asn, extended_message, extended_next_hop, internal]| Codec {
+        four_octet_asn,
+        extended_message,
+        extended_next_hop,
+        internal,
+    })
 }
 
 fn asns() -> impl Strategy<Value = Asn> {
@@ -42,8 +39,10 @@ fn asns() -> impl Strategy<Value = Asn> {
 }
 
 fn link_bandwidths() -> impl Strategy<Value = LinkBandwidth> {
-    (any::<u32>(), any::<u64>(), any::<bool>()).prop_map(|(asn, bytes_per_second, transitive)| {
-        LinkBandwidth { asn, bytes_per_second, transitive }
+    (any::<u32>(), any::<u64>(), any::<bool>()).prop_map(|(asn, bytes_per_second, transitive)| LinkBandwidth {
+        asn,
+        bytes_per_second,
+        transitive,
     })
 }
 
@@ -76,15 +75,13 @@ fn attributes() -> impl Strategy<Value = Attributes> {
 fn prefixes(family: Family, count: std::ops::Range<usize>) -> BoxedStrategy<Vec<IpNet>> {
     match family {
         Family::Ipv4 => {
-            let net = (any::<u32>(), 1..=32u8).prop_map(|(bits, length)| {
-                IpNet::V4(Ipv4Net::new(Ipv4Addr::from_bits(bits), length).unwrap().trunc())
-            });
+            let net = (any::<u32>(), 1..=32u8)
+                .prop_map(|(bits, length)| IpNet::V4(Ipv4Net::new(Ipv4Addr::from_bits(bits), length).unwrap().trunc()));
             vec(net, count).boxed()
         }
         Family::Ipv6 => {
-            let net = (any::<u128>(), 1..=128u8).prop_map(|(bits, length)| {
-                IpNet::V6(Ipv6Net::new(bits.into(), length).unwrap().trunc())
-            });
+            let net = (any::<u128>(), 1..=128u8)
+                .prop_map(|(bits, length)| IpNet::V6(Ipv6Net::new(bits.into(), length).unwrap().trunc()));
             vec(net, count).boxed()
         }
     }
@@ -97,8 +94,7 @@ fn one_family(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<IpNet>
 /// What a router has: a host address of either kind.
 fn next_hops() -> impl Strategy<Value = IpAddr> {
     prop_oneof![
-        (1..=126u32, 0..1u32 << 24)
-            .prop_map(|(a, b)| IpAddr::from((a << 24 | b).to_be_bytes() as [u8; 4])),
+        (1..=126u32, 0..1u32 << 24).prop_map(|(a, b)| IpAddr::from((a << 24 | b).to_be_bytes() as [u8; 4])),
         any::<u128>().prop_map(|b| IpAddr::from(b.to_be_bytes()))
     ]
 }
@@ -122,22 +118,14 @@ fn message(octets: &[u8], codec: &Codec) -> Message {
 fn updates(octets: &[u8], codec: &Codec) -> Vec<Update> {
     let decode = |frame: Frame| match wire::decode(&frame, codec).unwrap() {
         Message::Update(update) => update,
-        other @ (Message::Open(_)
-        | Message::Notification(_)
-        | Message::Keepalive
-        | Message::RouteRefresh(_)) => {
+        other @ (Message::Open(_) | Message::Notification(_) | Message::Keepalive | Message::RouteRefresh(_)) => {
             panic!("{other:?}")
         }
     };
     frames(octets, MAX_MESSAGE).unwrap().into_iter().map(decode).collect()
 }
 
-const CODEC: Codec = Codec {
-    four_octet_asn: true,
-    extended_message: false,
-    extended_next_hop: true,
-    internal: false,
-};
+const CODEC: Codec = Codec { four_octet_asn: true, extended_message: false, extended_next_hop: true, internal: false };
 
 /// One UPDATE with lengths that fit, so that arbitrary octets reach the attributes.
 fn framed_update(withdrawn: &[u8], attributes: &[(u8, u8, Vec<u8>)], nlri: &[u8]) -> Frame {
@@ -287,17 +275,13 @@ fn ten_thousand_host_routes_cost_what_they_must() {
         large_communities: vec![],
         link_bandwidth: None,
     };
-    let v4: Vec<IpNet> = (0..10_000)
-        .map(|host| IpNet::from(IpAddr::from(Ipv4Addr::from_bits(0x0A00_0000 | host))))
-        .collect();
-    let v6: Vec<IpNet> = (0..10_000u128)
-        .map(|host| IpNet::from(IpAddr::from((0x2001_0db8 << 96 | host).to_be_bytes())))
-        .collect();
+    let v4: Vec<IpNet> =
+        (0..10_000).map(|host| IpNet::from(IpAddr::from(Ipv4Addr::from_bits(0x0A00_0000 | host)))).collect();
+    let v6: Vec<IpNet> =
+        (0..10_000u128).map(|host| IpNet::from(IpAddr::from((0x2001_0db8 << 96 | host).to_be_bytes()))).collect();
     // Header, two lengths, ORIGIN, AS_PATH, COMMUNITIES; then NEXT_HOP or MP_REACH_NLRI's own.
     let common = 23 + 4 + 9 + 7;
-    for (nets, next_hop, overhead) in
-        [(v4, "192.0.2.9", common + 7), (v6, "2001:db8::9", common + 25)]
-    {
+    for (nets, next_hop, overhead) in [(v4, "192.0.2.9", common + 7), (v6, "2001:db8::9", common + 25)] {
         let mut out = BytesMut::new();
         wire::announce(&attributes, next_hop.parse().unwrap(), &nets, &CODEC, &mut out);
         let octets = field_length(&nets);
@@ -313,18 +297,12 @@ fn the_messages_without_content() {
     for family in Family::ALL {
         for subtype in 0..=2 {
             let octets = wire::route_refresh(family, subtype);
-            assert_eq!(
-                message(&octets, &CODEC),
-                Message::RouteRefresh(RouteRefresh { family: Some(family), subtype })
-            );
+            assert_eq!(message(&octets, &CODEC), Message::RouteRefresh(RouteRefresh { family: Some(family), subtype }));
             foreign::agree_on_route_refresh(&octets, family, subtype);
         }
         let mut out = BytesMut::new();
         wire::end_of_rib(family, &mut out);
-        assert_eq!(
-            updates(&out, &CODEC),
-            [Update { end_of_rib: Some(family), ..Update::default() }]
-        );
+        assert_eq!(updates(&out, &CODEC), [Update { end_of_rib: Some(family), ..Update::default() }]);
         foreign::agree_on_end_of_rib(&out);
     }
     let mut out = BytesMut::new();

@@ -27,6 +27,8 @@ mod syntax;
 mod tree;
 mod values;
 
+pub use crate::bgp::session::PeerAsn;
+pub use crate::bgp::wire::Families;
 pub use load::load;
 pub use report::{Diagnostic, Position, Report, Severity};
 pub use values::show_community;
@@ -145,21 +147,6 @@ pub struct Policy {
     pub med: Option<u32>,
     /// Added to the service's.
     pub prepend: u8,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum PeerAsn {
-    Is(Asn),
-    /// Any but ours.
-    External,
-    /// Ours.
-    Internal,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Families {
-    pub ipv4: bool,
-    pub ipv6: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

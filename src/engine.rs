@@ -32,6 +32,7 @@ use ipnet::IpNet;
 use crate::Time;
 use crate::bgp::rib_out::{PrefixId, RouteId, Routes};
 use crate::config::{self, Config, Target};
+use crate::dice::Dice;
 use crate::facts::{Facts, Watch};
 use crate::plan::{Bound, DisableFile, Judged};
 use crate::status::Histogram;
@@ -73,7 +74,7 @@ pub struct Engine {
     sessions_started: bool,
     /// Rows judged since the neighbors were told last.
     judged_untold: usize,
-    dice: u64,
+    dice: Dice,
     /// Number of the newest run of any check.
     runs: u64,
     /// Of each service: its rows, which stand together.
@@ -103,7 +104,10 @@ struct Row {
 enum RouterId {
     Known(Ipv4Addr),
     /// The address towards this neighbor; no session before it is known (RFC 4271 §4.2).
-    Finding { towards: Ipv4Addr, problem: String },
+    Finding {
+        towards: Ipv4Addr,
+        problem: String,
+    },
 }
 
 /// What has happened, for metrics; what belongs to one neighbor is with it.
@@ -157,7 +161,7 @@ impl Engine {
             ready: false,
             sessions_started: false,
             judged_untold: 0,
-            dice: seed | 1,
+            dice: Dice::new(seed),
             runs: 0,
             spans: spans(&config),
             index: (0..).map(PrefixId).zip(&prefixes).map(|(id, prefix)| (*prefix, id)).collect(),
@@ -241,14 +245,6 @@ impl Engine {
     /// Everything that is known has been looked at.
     fn is_settled(&self) -> bool {
         self.unbound.is_empty() && self.dirty.is_empty()
-    }
-
-    /// xorshift64: jitter needs no more, and a seed replays it.
-    fn roll(&mut self) -> u32 {
-        self.dice ^= self.dice << 13;
-        self.dice ^= self.dice >> 7;
-        self.dice ^= self.dice << 17;
-        u32::try_from(self.dice >> 32).unwrap_or_default()
     }
 
     fn ids_of(&self, service: usize) -> impl Iterator<Item = PrefixId> + use<> {

@@ -74,13 +74,14 @@ impl Health {
         }
     }
 
-    /// From the start of one run to the start of the next. `dice` is uniform in 0..=u32::MAX: jitter comes in as an
-    /// argument.
-    pub fn pause(self, check: &Check, dice: u32) -> Duration {
+    /// From the start of one run to the start of the next. `dice` is uniform: jitter comes in as an argument.
+    pub fn pause(self, check: &Check, dice: u64) -> Duration {
         let interval = match check.fast_interval {
             Some(fast) if self.in_doubt() => fast,
             Some(_) | None => check.interval,
         };
+        // Its upper half: an f64 holds no more than 53 bits.
+        let dice = u32::try_from(dice >> 32).unwrap_or_default();
         let share = f64::from(dice) / f64::from(u32::MAX) * 2.0 - 1.0;
         interval.mul_f64(1.0 + share * f64::from(check.jitter.min(100)) / 100.0)
     }

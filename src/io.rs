@@ -8,6 +8,7 @@
 
 pub mod admin;
 mod alarm;
+mod bpf;
 pub mod checks;
 pub mod client;
 pub mod clock;
@@ -33,9 +34,7 @@ use crate::config::{self, Loaded, Report};
 use crate::engine::Engine;
 
 /// `anycaster run`: the daemon, in the foreground, until it is told to stop. The result is the exit code.
-///
-/// `strict` says that a broken file must not be replaced by the last good one; it never is yet.
-pub fn run(config_path: &Path, _strict: bool) -> u8 {
+pub fn run(config_path: &Path) -> u8 {
     let Some(loaded) = load(config_path) else { return 2 };
     match serve(loaded) {
         Ok(()) => 0,
@@ -66,7 +65,8 @@ fn serve(Loaded { config, warnings }: Loaded) -> Result<(), String> {
     rights::suffice(&config)?;
     descriptors::raise_limit().map_err(|e| say(&e))?;
     let router = &config.router;
-    let admin = admin::Admin::bind(&router.control, router.control_group.as_deref(), router.http).map_err(|e| say(&e))?;
+    let admin =
+        admin::Admin::bind(&router.control, router.control_group.as_deref(), router.http).map_err(|e| say(&e))?;
     let _log = log::start(&router.log).map_err(|error| format!("logging cannot start: {error}"))?;
     log_warnings(&warnings);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| say(&e))?;

@@ -29,4 +29,26 @@ macro_rules! internal_modules {
 
 mod time;
 
-internal_modules!(bgp, cli, config, engine, facts, health, io, plan, status);
+// rustfmt does not look into macros: this shows it the modules, and nothing to anybody else.
+#[cfg(any())]
+mod bgp;
+#[cfg(any())]
+mod cli;
+#[cfg(any())]
+mod config;
+#[cfg(any())]
+mod dice;
+#[cfg(any())]
+mod engine;
+#[cfg(any())]
+mod facts;
+#[cfg(any())]
+mod health;
+#[cfg(any())]
+mod io;
+#[cfg(any())]
+mod plan;
+#[cfg(any())]
+mod status;
+
+internal_modules!(bgp, cli, config, dice, engine, facts, health, io, plan, status);

@@ -145,14 +145,14 @@ pub struct Explanation {
     pub prefix: String,
     pub service: String,
     pub announced: bool,
-    /// In the order the decision takes them; the first that is not ok is the reason.
+    /// In the order an operator would ask. Not ok is also what is only kept; the reason is the one that says since when.
     pub steps: Vec<Step>,
     pub neighbors: Vec<PrefixNeighbor>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Step {
-    /// enabled, drain, address, listener, checks, start-hold
+    /// enabled drain stop facts address listener checks start-hold
     pub step: String,
     pub ok: bool,
     pub detail: String,

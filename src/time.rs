@@ -9,9 +9,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// Our own type instead of `std::time::Instant`, because the engine's state is written down for a restart and an
 /// `Instant` cannot be. Arithmetic saturates: a clock at its edge must not take a daemon down.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Time(u64);
 
 impl Time {

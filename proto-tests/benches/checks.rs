@@ -3,11 +3,7 @@
 //! CPU of the whole process (user and system), with the listener in another one. `cargo bench --bench checks`; the bar
 //! is a ratio of 2. Both are paced by the same loop, and take turns so that a busy machine disturbs both.
 
-#![allow(
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
-    reason = "a benchmark stands outside of the core"
-)]
+#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "a benchmark stands outside of the core")]
 
 use std::error::Error;
 use std::io::{BufRead, BufReader};
@@ -35,11 +31,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     if std::env::args().any(|argument| argument == "--listen") {
         return listen();
     }
-    let mut listener = Command::new(std::env::current_exe()?)
-        .arg("--listen")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let mut listener =
+        Command::new(std::env::current_exe()?).arg("--listen").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let mut port = String::new();
     BufReader::new(listener.stdout.take().ok_or("no pipe")?).read_line(&mut port)?;
     let measured = measure(port.trim().parse()?);
@@ -50,10 +43,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let ratio = checks.as_secs_f64() / bare.as_secs_f64();
     for (name, cpu) in [("bare connect and close", bare), ("checks", checks)] {
         let each = cpu.as_secs_f64() * 1e6 / (f64::from(RATE) * seconds);
-        println!(
-            "{name:<24} {RATE}/s for {seconds} s: {:.3} s CPU, {each:.1} us each",
-            cpu.as_secs_f64()
-        );
+        println!("{name:<24} {RATE}/s for {seconds} s: {:.3} s CPU, {each:.1} us each", cpu.as_secs_f64());
     }
     println!("ratio {ratio:.2} (bar: 2.00)");
     Ok(if ratio <= 2.0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -84,16 +74,10 @@ fn measure(port: u16) -> Result<(Duration, Duration), Box<dyn Error>> {
         checks += paced(|run| {
             let probe = ProbeId { service: 0, check: 0, address: HERE, run };
             let empty = String::new;
-            runner.probe(ProbeRequest {
-                probe,
-                state: empty(),
-                reason: empty(),
-                prefixes: empty(),
-            })?;
+            runner.probe(ProbeRequest { probe, state: empty(), reason: empty(), prefixes: empty() })?;
             // As the engine does: what came is taken at the next wake.
             while let Ok(input) = results.try_recv() {
-                passed +=
-                    u32::from(matches!(input, Input::Probed { outcome: Outcome::Pass { .. }, .. }));
+                passed += u32::from(matches!(input, Input::Probed { outcome: Outcome::Pass { .. }, .. }));
             }
             Ok(())
         })?;
@@ -103,17 +87,11 @@ fn measure(port: u16) -> Result<(Duration, Duration), Box<dyn Error>> {
         passed += u32::from(matches!(input, Input::Probed { outcome: Outcome::Pass { .. }, .. }));
     }
     let asked = RATE * ROUNDS * ROUND.as_secs() as u32;
-    if passed == asked {
-        Ok((bare, checks))
-    } else {
-        Err(format!("{passed} of {asked} checks passed").into())
-    }
+    if passed == asked { Ok((bare, checks)) } else { Err(format!("{passed} of {asked} checks passed").into()) }
 }
 
 /// Does `one` at [`RATE`] for one [`ROUND`]; the CPU time of the process meanwhile.
-fn paced(
-    mut one: impl FnMut(u64) -> Result<(), Box<dyn Error>>,
-) -> Result<Duration, Box<dyn Error>> {
+fn paced(mut one: impl FnMut(u64) -> Result<(), Box<dyn Error>>) -> Result<Duration, Box<dyn Error>> {
     let (before, start) = (cpu()?, Instant::now());
     for run in 0..RATE * ROUND.as_secs() as u32 {
         one(run.into())?;

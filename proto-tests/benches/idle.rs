@@ -32,8 +32,7 @@ use lab::{millis, seconds};
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let option = |name: &str, default: u64| {
-        let value =
-            arguments.iter().position(|word| word == name).and_then(|at| arguments.get(at + 1));
+        let value = arguments.iter().position(|word| word == name).and_then(|at| arguments.get(at + 1));
         value.map_or(default, |word| word.parse().unwrap_or_else(|_| panic!("{name} NUMBER")))
     };
     let (length, rate) = (seconds(option("--seconds", 60)), option("--rate", 50_000));
@@ -60,14 +59,10 @@ fn measure(length: Duration, rate: u64) {
     let sessions = routers.each_ref().map(|router| router.establish(&Open::default()));
     for session in &sessions {
         session.keep_alive(seconds(2));
-        let announced: usize =
-            session.initial_updates().iter().map(|update| update.announced.len()).sum();
+        let announced: usize = session.initial_updates().iter().map(|update| update.announced.len()).sum();
         // Held until the checks have passed, unless they have already
-        let late: usize = if announced == 0 {
-            (0..2).map(|_| session.update().1.announced.len()).sum()
-        } else {
-            announced
-        };
+        let late: usize =
+            if announced == 0 { (0..2).map(|_| session.update().1.announced.len()).sum() } else { announced };
         assert!(late > 0, "nothing is announced");
     }
     std::thread::sleep(seconds(3));
@@ -80,40 +75,30 @@ fn measure(length: Duration, rate: u64) {
             scope.spawn(|| flood(&host, rate / 2, &stop, &closed));
         }
         std::thread::sleep(seconds(1));
-        stretch("the same beside foreign connections", &daemon, length, || {
-            closed.load(Ordering::Relaxed)
-        });
+        stretch("the same beside foreign connections", &daemon, length, || closed.load(Ordering::Relaxed));
         stop.store(true, Ordering::Relaxed);
     });
     for name in ["tor-1", "tor-2"] {
         let neighbor = daemon.neighbor(name);
-        assert_eq!(
-            (&neighbor["state"], &neighbor["last_error"]),
-            (&"Established".into(), &serde_json::Value::Null)
-        );
+        assert_eq!((&neighbor["state"], &neighbor["last_error"]), (&"Established".into(), &serde_json::Value::Null));
     }
 }
 
 fn configuration() -> String {
     let mut text = "[router]\nasn = 65010\n".to_owned();
     for number in 1..=2 {
-        let _ =
-            write!(text, "[neighbors.tor-{number}]\naddress = \"10.97.{number}.1\"\nasn = 65001\n");
+        let _ = write!(text, "[neighbors.tor-{number}]\naddress = \"10.97.{number}.1\"\nasn = 65001\n");
     }
     text.push_str("[services.web]\nprefixes = [\"192.0.2.53\", \"2001:db8::53\"]\n[services.web.binding]\nlisten = [\"tcp/8080\"]\n");
     // Five checks of two addresses each, once a second
     for number in 1..=5 {
-        let _ = write!(
-            text,
-            "[[services.web.checks]]\nname = \"tcp-{number}\"\ntype = \"tcp\"\nport = 8080\n"
-        );
+        let _ = write!(text, "[[services.web.checks]]\nname = \"tcp-{number}\"\ntype = \"tcp\"\nport = 8080\n");
     }
     text
 }
 
 fn stretch(what: &str, daemon: &Daemon, length: Duration, closed: impl Fn() -> u64) {
-    let resyncs =
-        || daemon.metric("anycaster_netlink_resyncs_total").expect("netlink_resyncs_total");
+    let resyncs = || daemon.metric("anycaster_netlink_resyncs_total").expect("netlink_resyncs_total");
     let before = (daemon.processor_time(), resyncs(), closed());
     let start = Instant::now();
     std::thread::sleep(length);

@@ -44,8 +44,7 @@ fn main() {
     if arguments.get(1).is_some_and(|word| word == "--serve") {
         return serve();
     }
-    let rounds =
-        arguments.iter().position(|word| word == "--rounds").and_then(|at| arguments.get(at + 1));
+    let rounds = arguments.iter().position(|word| word == "--rounds").and_then(|at| arguments.get(at + 1));
     let rounds = rounds.map_or(60, |word| word.parse().expect("--rounds N"));
     if lab::ready(&[]) {
         measure(rounds);
@@ -81,8 +80,7 @@ fn measure(rounds: usize) {
 
     for held in [0, 1000] {
         let rounds = if held == 0 { rounds } else { rounds / 2 };
-        let results: Vec<Round> =
-            (0..rounds).map(|_| round(&host, &session, &notices, held)).collect();
+        let results: Vec<Round> = (0..rounds).map(|_| round(&host, &session, &notices, held)).collect();
         report(held, &results);
     }
     assert_eq!(daemon.neighbor_state("tor"), "Established");
@@ -94,12 +92,7 @@ struct Round {
     announce: Duration,
 }
 
-fn round(
-    host: &Namespace,
-    session: &Connection,
-    notices: &Receiver<Instant>,
-    held: usize,
-) -> Round {
+fn round(host: &Namespace, session: &Connection, notices: &Receiver<Instant>, held: usize) -> Round {
     let (mut service, listening) = start_service(host);
     let (announced, update) = session.update();
     assert_eq!(update.announced, [PREFIX]);

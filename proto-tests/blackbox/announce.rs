@@ -103,11 +103,7 @@ fn updates_are_packed_full() {
         messages += 1;
     }
     assert!(messages <= 4, "2000 withdraws in {messages} messages");
-    assert_eq!(
-        scene.witness().collect(millis(300)).len(),
-        messages,
-        "the other router heard the same"
-    );
+    assert_eq!(scene.witness().collect(millis(300)).len(), messages, "the other router heard the same");
     scene.finish();
 }
 
@@ -129,11 +125,7 @@ fn exactly_the_prefix_that_lost_its_listener_is_withdrawn() {
         for connection in [&connection, scene.witness()] {
             let (at, update) = connection.update();
             assert_eq!(update, Update { withdrawn: texts(&[prefix]), ..Update::default() });
-            assert!(
-                at.duration_since(start) < millis(250),
-                "{prefix} after {:?}",
-                at.duration_since(start)
-            );
+            assert!(at.duration_since(start) < millis(250), "{prefix} after {:?}", at.duration_since(start));
         }
     }
     let _back = Listening::on(&scene.host, &["192.0.2.53"], 53);
@@ -165,18 +157,13 @@ fn stop_is_withdraw_then_settle_then_cease_with_a_text() {
     }
     for connection in [&connection, scene.witness()] {
         let (at, event) = connection.next(seconds(5)).expect("a Cease");
-        let Event::Message { kind: NOTIFICATION, body } = event else {
-            panic!("{event:?} where a Cease was due")
-        };
+        let Event::Message { kind: NOTIFICATION, body } = event else { panic!("{event:?} where a Cease was due") };
         assert_eq!(body[..2], [6, 2]);
         let (length, text) = body[2..].split_first().expect("a text (RFC 9003)");
         assert_eq!(usize::from(*length), text.len());
         assert!(!std::str::from_utf8(text).expect("UTF-8").is_empty());
         let after = at.duration_since(start);
-        assert!(
-            after >= millis(950) && after < millis(2500),
-            "withdraw-settle is 1 s, Cease after {after:?}"
-        );
+        assert!(after >= millis(950) && after < millis(2500), "withdraw-settle is 1 s, Cease after {after:?}");
         assert_eq!(connection.event(), Event::Closed);
     }
     let ended = scene.daemon.wait(seconds(5));
@@ -200,9 +187,7 @@ fn a_second_sigterm_stops_at_once() {
 #[test]
 fn packets_to_a_connected_neighbor_have_ttl_255_and_dscp_cs6() {
     // "… IP (tos 0xc0, ttl 255, id …" · "… IP6 (class 0xc0, flowlabel 0x…, hlim 255, …"
-    for (address, words) in
-        [("10.97.1.1", ["tos 0xc0,", "ttl 255,"]), ("fd97:1::1", ["class 0xc0,", "hlim 255,"])]
-    {
+    for (address, words) in [("10.97.1.1", ["tos 0xc0,", "ttl 255,"]), ("fd97:1::1", ["class 0xc0,", "hlim 255,"])] {
         if !crate::lab::ready(&["tcpdump"]) {
             return;
         }
@@ -220,9 +205,7 @@ fn packets_to_a_connected_neighbor_have_ttl_255_and_dscp_cs6() {
         connection.initial_updates();
         connection.close();
         // The SYN, the OPEN and what follows
-        let headers = lines
-            .map_while(Result::ok)
-            .filter(|line| line.contains("IP (") || line.contains("IP6 ("));
+        let headers = lines.map_while(Result::ok).filter(|line| line.contains("IP (") || line.contains("IP6 ("));
         let headers: Vec<String> = headers.take(6).collect();
         assert_eq!(headers.len(), 6, "{said}");
         for header in headers {

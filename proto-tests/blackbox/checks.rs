@@ -31,8 +31,7 @@ fn only_its_own_service_is_held(script: &str, reason: &[&str]) {
     let scene = Scene::in_namespaces(host, router, EAGER, &service(&scratch, script));
     let connection = scene.tor.establish(&Open::default());
     let updates = connection.initial_updates();
-    let mut announced: Vec<String> =
-        updates.into_iter().flat_map(|update| update.announced).collect();
+    let mut announced: Vec<String> = updates.into_iter().flat_map(|update| update.announced).collect();
     announced.sort();
     assert_eq!(announced, PREFIXES);
     wait_for("the check to fail", seconds(5), || {
@@ -42,23 +41,17 @@ fn only_its_own_service_is_held(script: &str, reason: &[&str]) {
         if check["state"] == "down" && said { Ok(()) } else { Err(check.to_string()) }
     });
     let before = scene.daemon.resident();
-    stays_equal("the other service", seconds(2), &[None, None], || {
-        PREFIXES.map(|prefix| scene.daemon.held(prefix))
-    });
+    stays_equal("the other service", seconds(2), &[None, None], || PREFIXES.map(|prefix| scene.daemon.held(prefix)));
     let grown = scene.daemon.resident().saturating_sub(before);
     assert!(grown < 4 << 20, "memory grew by {grown} octets");
     assert_eq!(scene.daemon.held("198.51.100.1/32").as_deref(), Some("unhealthy"));
     assert_eq!(connection.collect(millis(50)), []);
     // Nothing that a check started outlives its timeout by much.
     let folder = scratch.path().to_str().expect("a path").to_owned();
-    wait_for(
-        "no process of a check to be older than a second",
-        seconds(3),
-        || match old_processes(&folder) {
-            old if old.is_empty() => Ok(()),
-            old => Err(format!("{old:?}")),
-        },
-    );
+    wait_for("no process of a check to be older than a second", seconds(3), || match old_processes(&folder) {
+        old if old.is_empty() => Ok(()),
+        old => Err(format!("{old:?}")),
+    });
     scene.finish();
 }
 
@@ -73,9 +66,7 @@ fn old_processes(word: &str) -> Vec<String> {
                 Some(String::from_utf8_lossy(&bytes).replace('\0', " "))
             };
             let word = format!("LABORATORY={word}");
-            text("environ")?
-                .contains(&word)
-                .then(|| format!("{pid} {}", text("cmdline").unwrap_or_default()))
+            text("environ")?.contains(&word).then(|| format!("{pid} {}", text("cmdline").unwrap_or_default()))
         };
         numbers.filter_map(line).collect::<Vec<_>>()
     };
@@ -101,10 +92,7 @@ fn a_check_that_floods_its_output() {
 
 #[test]
 fn a_check_that_forks_and_leaves() {
-    only_its_own_service_is_held(
-        "(while :; do sleep 3600; done) & sleep 3600 & exit 1",
-        &["exit", "status", "1"],
-    );
+    only_its_own_service_is_held("(while :; do sleep 3600; done) & sleep 3600 & exit 1", &["exit", "status", "1"]);
 }
 
 #[test]
@@ -126,10 +114,7 @@ fn an_exec_check_sees_what_it_is_asked_about_and_its_verdict_counts() {
     let (host, router) = namespaces();
     host.add_address("lo", "198.51.100.1/32");
     let folder = scratch.path().display().to_string();
-    let tables = service(
-        &scratch,
-        &format!("echo \"$SERVICE $ADDRESS\" > {folder}/seen\ntest -e {folder}/well"),
-    );
+    let tables = service(&scratch, &format!("echo \"$SERVICE $ADDRESS\" > {folder}/seen\ntest -e {folder}/well"));
     let scene = Scene::in_namespaces(host, router, EAGER, &tables);
     let connection = scene.tor.establish(&Open::default());
     connection.initial_updates();
@@ -145,12 +130,9 @@ fn an_exec_check_sees_what_it_is_asked_about_and_its_verdict_counts() {
     });
     fs::remove_file(scratch.file("well")).expect("remove");
     for connection in [&connection, scene.witness()] {
-        let withdrawn =
-            Update { withdrawn: vec!["198.51.100.1/32".to_owned()], ..Update::default() };
+        let withdrawn = Update { withdrawn: vec!["198.51.100.1/32".to_owned()], ..Update::default() };
         assert_eq!(connection.update().1, withdrawn);
     }
-    wait_equal("unhealthy", seconds(1), &Some("unhealthy".to_owned()), || {
-        scene.daemon.held("198.51.100.1/32")
-    });
+    wait_equal("unhealthy", seconds(1), &Some("unhealthy".to_owned()), || scene.daemon.held("198.51.100.1/32"));
     scene.finish();
 }

@@ -12,9 +12,7 @@ const OWN: &str = "asn = 65010\nid = \"10.97.1.2\"";
 /// The next hop of each prefix, in the order of [`PREFIXES`].
 fn next_hops(updates: &[Update]) -> [Option<IpAddr>; 2] {
     PREFIXES.map(|prefix| {
-        let update = updates
-            .iter()
-            .find(|update| update.announced.iter().any(|announced| announced == prefix));
+        let update = updates.iter().find(|update| update.announced.iter().any(|announced| announced == prefix));
         update.and_then(|update| update.next_hop)
     })
 }
@@ -37,10 +35,7 @@ fn over_ipv6_ipv4_routes_have_the_ipv6_next_hop_where_both_sides_offered_it() {
     let (host, router) = namespaces();
     let (_daemon, tor) = alone(&host, &router, OWN, "fd97:1::1", WEB);
     let connection = tor.establish(&with_extended_next_hop());
-    assert_eq!(
-        next_hops(&connection.initial_updates()),
-        [address("fd97:1::2"), address("fd97:1::2")]
-    );
+    assert_eq!(next_hops(&connection.initial_updates()), [address("fd97:1::2"), address("fd97:1::2")]);
 }
 
 #[test]
@@ -51,10 +46,7 @@ fn over_ipv6_ipv4_routes_have_the_interfaces_ipv4_address_where_they_did_not() {
     let (host, router) = namespaces();
     let (_daemon, tor) = alone(&host, &router, OWN, "fd97:1::1", WEB);
     let connection = tor.establish(&Open::default());
-    assert_eq!(
-        next_hops(&connection.initial_updates()),
-        [address("10.97.1.2"), address("fd97:1::2")]
-    );
+    assert_eq!(next_hops(&connection.initial_updates()), [address("10.97.1.2"), address("fd97:1::2")]);
 }
 
 #[test]
@@ -62,19 +54,13 @@ fn a_route_without_a_next_hop_is_held_for_that_neighbor_and_says_so() {
     if !ready() {
         return;
     }
-    for (gone, held, tor_address) in
-        [("10.97.1.2/30", 0, "fd97:1::1"), ("fd97:1::2/64", 1, "10.97.1.1")]
-    {
+    for (gone, held, tor_address) in [("10.97.1.2/30", 0, "fd97:1::1"), ("fd97:1::2/64", 1, "10.97.1.1")] {
         let (host, router) = namespaces();
         host.remove_address("eth1", gone);
         let (daemon, tor) = alone(&host, &router, OWN, tor_address, WEB);
         let connection = tor.establish(&Open::default());
         let hops = next_hops(&connection.initial_updates());
-        assert_eq!(
-            hops.map(|hop| hop.is_none()),
-            [held == 0, held == 1],
-            "{hops:?} without {gone}"
-        );
+        assert_eq!(hops.map(|hop| hop.is_none()), [held == 0, held == 1], "{hops:?} without {gone}");
         let reason = || daemon.service("web")["prefixes"][held]["neighbors"][0]["held"].clone();
         wait_equal("the reason", seconds(2), &"no-next-hop".into(), reason);
     }
@@ -114,10 +100,6 @@ fn a_peer_with_two_octet_as_numbers_hears_as_trans_and_as4_path() {
     assert_eq!(announcing.len(), 2);
     for update in announcing {
         assert_eq!(update.attributes.get(&2), Some(&vec![2, 1, 0x5B, 0xA0]), "AS_PATH");
-        assert_eq!(
-            update.attributes.get(&17),
-            Some(&vec![2, 1, 0xFA, 0x56, 0xEA, 0x01]),
-            "AS4_PATH"
-        );
+        assert_eq!(update.attributes.get(&17), Some(&vec![2, 1, 0xFA, 0x56, 0xEA, 0x01]), "AS4_PATH");
     }
 }

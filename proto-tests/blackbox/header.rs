@@ -14,11 +14,7 @@ fn header(length: u16, kind: u8) -> Vec<u8> {
 }
 
 fn cases() -> Vec<Case> {
-    let case = |what, bytes, subcode, data: &[u8]| Case {
-        what,
-        bytes,
-        answer: (1, subcode, data.to_vec()),
-    };
+    let case = |what, bytes, subcode, data: &[u8]| Case { what, bytes, answer: (1, subcode, data.to_vec()) };
     let mut bad_marker = keepalive();
     bad_marker[15] = 0xFE;
     vec![
@@ -50,12 +46,7 @@ fn a_bad_header_before_any_open_has_its_notification() {
         connection.send(&bytes);
         let said = connection.expect_notification();
         assert_eq!((said.0, said.1), (answer.0, answer.1), "{what}");
-        assert!(
-            answer.2.is_empty() || answer.2 == said.2,
-            "{what}: data {:?}, want {:?}",
-            said.2,
-            answer.2
-        );
+        assert!(answer.2.is_empty() || answer.2 == said.2, "{what}: data {:?}, want {:?}", said.2, answer.2);
     }
     scene.finish();
 }
@@ -72,12 +63,7 @@ fn a_bad_header_on_a_session_that_is_up_has_its_notification() {
         connection.send(&bytes);
         let said = connection.expect_notification();
         assert_eq!((said.0, said.1), (answer.0, answer.1), "{what}");
-        assert!(
-            answer.2.is_empty() || answer.2 == said.2,
-            "{what}: data {:?}, want {:?}",
-            said.2,
-            answer.2
-        );
+        assert!(answer.2.is_empty() || answer.2 == said.2, "{what}: data {:?}, want {:?}", said.2, answer.2);
     }
     scene.finish();
 }

@@ -41,14 +41,8 @@ fn survivable() -> Vec<(&'static str, Vec<u8>)> {
     let cut_short = [origin(), as_path(), vec![TRANSITIVE, 3, 40, 10, 97, 1, 1]].concat();
     vec![
         announcing("ORIGIN 3", [attribute(TRANSITIVE, 1, &[3]), as_path(), next_hop()].concat()),
-        announcing(
-            "ORIGIN of 2 octets",
-            [attribute(TRANSITIVE, 1, &[0, 0]), as_path(), next_hop()].concat(),
-        ),
-        announcing(
-            "ORIGIN called optional",
-            [attribute(OPTIONAL, 1, &[0]), as_path(), next_hop()].concat(),
-        ),
+        announcing("ORIGIN of 2 octets", [attribute(TRANSITIVE, 1, &[0, 0]), as_path(), next_hop()].concat()),
+        announcing("ORIGIN called optional", [attribute(OPTIONAL, 1, &[0]), as_path(), next_hop()].concat()),
         announcing("no ORIGIN", [as_path(), next_hop()].concat()),
         announcing("no AS_PATH", [origin(), next_hop()].concat()),
         announcing("no NEXT_HOP", [origin(), as_path()].concat()),
@@ -56,10 +50,7 @@ fn survivable() -> Vec<(&'static str, Vec<u8>)> {
             "AS_PATH segment of type 9",
             [origin(), attribute(TRANSITIVE, 2, &[9, 1, 0, 0, 0, 1]), next_hop()].concat(),
         ),
-        announcing(
-            "AS_PATH segment of no AS",
-            [origin(), attribute(TRANSITIVE, 2, &[2, 0]), next_hop()].concat(),
-        ),
+        announcing("AS_PATH segment of no AS", [origin(), attribute(TRANSITIVE, 2, &[2, 0]), next_hop()].concat()),
         announcing(
             "AS_PATH longer than it is",
             [origin(), attribute(TRANSITIVE, 2, &[2, 3, 0, 0, 0, 1]), next_hop()].concat(),
@@ -68,10 +59,7 @@ fn survivable() -> Vec<(&'static str, Vec<u8>)> {
             "AS_PATH with one octet over",
             [origin(), attribute(TRANSITIVE, 2, &[2, 1, 0, 0, 0, 1, 2]), next_hop()].concat(),
         ),
-        announcing(
-            "NEXT_HOP of 3 octets",
-            [origin(), as_path(), attribute(TRANSITIVE, 3, &[10, 97, 1])].concat(),
-        ),
+        announcing("NEXT_HOP of 3 octets", [origin(), as_path(), attribute(TRANSITIVE, 3, &[10, 97, 1])].concat()),
         announcing("MULTI_EXIT_DISC of 3 octets", with(attribute(OPTIONAL, 4, &[0, 0, 1]))),
         announcing("ATOMIC_AGGREGATE of 1 octet", with(attribute(TRANSITIVE, 6, &[0]))),
         announcing("AGGREGATOR of 5 octets", with(attribute(BOTH, 7, &[0, 0, 1, 10, 0]))),
@@ -163,11 +151,7 @@ fn what_cannot_be_read_at_all_ends_the_session() {
             Some(1),
         ),
         ("MP_UNREACH_NLRI twice", update(&[], &[unreach.clone(), unreach].concat(), &[]), Some(1)),
-        (
-            "MP_REACH_NLRI of 2 octets",
-            update(&[], &[origin(), as_path(), reach(&[0, 2])].concat(), &[]),
-            None,
-        ),
+        ("MP_REACH_NLRI of 2 octets", update(&[], &[origin(), as_path(), reach(&[0, 2])].concat(), &[]), None),
         (
             "MP_REACH_NLRI with a prefix of 129 bits",
             {
@@ -198,8 +182,7 @@ fn long_messages_are_accepted_once_both_sides_offered_them() {
     let mut connection = scene.tor.establish(&open);
     connection.initial_updates();
     // 10,000 prefixes in one UPDATE of more than 40,000 octets, then one of the very longest
-    let many: Vec<u8> =
-        (0..10_000_u16).flat_map(|n| [[24, 100].as_slice(), &n.to_be_bytes()].concat()).collect();
+    let many: Vec<u8> = (0..10_000_u16).flat_map(|n| [[24, 100].as_slice(), &n.to_be_bytes()].concat()).collect();
     connection.send(&update(&[], &good(), &many));
     wait_equal("10,000 prefixes", seconds(3), &json!(10_000), || {
         scene.daemon.neighbor("tor-a")["received"]["ipv4"].clone()
@@ -227,11 +210,7 @@ fn a_flood_of_updates_is_read_to_the_end() {
     let mut flood = Vec::new();
     for n in 0..50_000_u16 {
         let prefix = [[24, 100].as_slice(), &n.to_be_bytes()].concat();
-        flood.extend(if n % 2 == 0 {
-            update(&[], &good(), &prefix)
-        } else {
-            update(&prefix, &[], &[])
-        });
+        flood.extend(if n % 2 == 0 { update(&[], &good(), &prefix) } else { update(&prefix, &[], &[]) });
     }
     let before = scene.daemon.resident();
     connection.send(&flood);

@@ -26,12 +26,8 @@ fn our_own_open_says_who_we_are_and_what_we_can() {
     for code in [1, 2, 6, 65, 70] {
         assert!(codes.contains(&code), "capability {code} is missing from {codes:?}");
     }
-    let families: Vec<_> = open
-        .capabilities
-        .iter()
-        .filter(|(code, _)| *code == 1)
-        .map(|(_, value)| &value[..])
-        .collect();
+    let families: Vec<_> =
+        open.capabilities.iter().filter(|(code, _)| *code == 1).map(|(_, value)| &value[..]).collect();
     assert_eq!(families, [[0, 1, 0, 1], [0, 2, 0, 1]]);
     scene.finish();
 }
@@ -49,8 +45,7 @@ fn a_wrong_as_is_refused_and_both_numbers_are_said() {
         if said.contains("offers AS 65009, configured 65001") { Ok(()) } else { Err(said) }
     });
     // A 4-octet one is read from its capability, not from the AS_TRANS in front.
-    let (code, subcode, _) =
-        answer(&scene, &Open { asn: 4_200_000_009, ..Open::default() }.encode());
+    let (code, subcode, _) = answer(&scene, &Open { asn: 4_200_000_009, ..Open::default() }.encode());
     assert_eq!((code, subcode), (2, 2));
     wait_for("the real number in neighbors", seconds(2), || {
         let said = scene.daemon.last_error("tor-a");
@@ -72,11 +67,7 @@ fn each_bad_field_of_an_open_has_its_subcode() {
         ("identifier 0.0.0.0", Open { id: [0, 0, 0, 0].into(), ..good() }.encode(), (2, 3, vec![])),
         ("hold time 1 s", Open { hold: 1, ..good() }.encode(), (2, 6, vec![])),
         ("hold time 2 s", Open { hold: 2, ..good() }.encode(), (2, 6, vec![])),
-        (
-            "hold time 0 where min-hold-time is 3 s",
-            Open { hold: 0, ..good() }.encode(),
-            (2, 6, vec![]),
-        ),
+        ("hold time 0 where min-hold-time is 3 s", Open { hold: 0, ..good() }.encode(), (2, 6, vec![])),
         ("optional parameter 1", good().encode_with(&[1, 2, 0, 0]), (2, 4, vec![])),
         ("optional parameter 99", good().encode_with(&[99, 1, 0]), (2, 4, vec![])),
     ];
@@ -134,11 +125,7 @@ fn what_looks_odd_but_is_right_is_accepted() {
         open
     };
     let cases = [
-        (
-            "an identifier from class D (RFC 6286)",
-            Open { id: [224, 0, 0, 1].into(), ..Open::default() }.encode(),
-            2,
-        ),
+        ("an identifier from class D (RFC 6286)", Open { id: [224, 0, 0, 1].into(), ..Open::default() }.encode(), 2),
         ("capabilities that nobody knows (RFC 5492)", unknown(Open::default()).encode(), 2),
         ("no optional parameters at all: IPv4 only", Open::default().encode_with(&[]), 1),
     ];
@@ -153,9 +140,7 @@ fn what_looks_odd_but_is_right_is_accepted() {
         }
         announced.sort();
         assert_eq!(announced, crate::scene::PREFIXES[..families], "{what}");
-        wait_equal(what, seconds(2), &"Established".to_owned(), || {
-            scene.daemon.neighbor_state("tor-a")
-        });
+        wait_equal(what, seconds(2), &"Established".to_owned(), || scene.daemon.neighbor_state("tor-a"));
     }
     scene.finish();
 }

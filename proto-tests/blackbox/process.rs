@@ -31,10 +31,7 @@ fn a_broken_file_has_every_problem_named_at_once_and_exit_code_2() {
         return;
     }
     let (host, _router) = namespaces();
-    let broken = configuration(
-        "hold-tyme = \"9s\"\n",
-        "[services.web]\nprefixes = [\"192.0.2.53/24\"]\nwait = 1\n",
-    );
+    let broken = configuration("hold-tyme = \"9s\"\n", "[services.web]\nprefixes = [\"192.0.2.53/24\"]\nwait = 1\n");
     let ended = refused(&host, &broken, &[]);
     assert_eq!(ended.code, Some(2), "{}", ended.said);
     for word in ["hold-tyme", "hold-time", "192.0.2.53/24", "192.0.2.0/24", "wait", "config.toml"] {
@@ -84,11 +81,8 @@ fn a_control_socket_that_a_crash_left_behind_is_taken_over() {
     assert!(daemon.socket().exists(), "nobody could take it away");
     let config = daemon.config().to_str().expect("a path").to_owned();
     let mut again = std::process::Command::new(crate::lab::daemon::binary());
-    let process =
-        host.spawn(again.args(["run", "-c", &config]).stderr(std::process::Stdio::null()));
-    wait_for("the new daemon to answer on the old path", seconds(5), || {
-        daemon.try_get("/status").map(|_| ())
-    });
+    let process = host.spawn(again.args(["run", "-c", &config]).stderr(std::process::Stdio::null()));
+    wait_for("the new daemon to answer on the old path", seconds(5), || daemon.try_get("/status").map(|_| ()));
     drop(process);
 }
 
@@ -105,26 +99,11 @@ fn a_missing_permission_is_one_sentence_that_names_it() {
     fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).expect("chmod");
     let run_as_nobody = |config: &str| {
         let path = scratch.write("config.toml", config);
-        let mut words = vec![
-            "setpriv",
-            "--reuid",
-            "nobody",
-            "--regid",
-            "nogroup",
-            "--clear-groups",
-            "--no-new-privs",
-        ];
-        words.extend([
-            binary.to_str().expect("a path"),
-            "run",
-            "-c",
-            path.to_str().expect("a path"),
-        ]);
+        let mut words = vec!["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "--no-new-privs"];
+        words.extend([binary.to_str().expect("a path"), "run", "-c", path.to_str().expect("a path")]);
         let line = format!("timeout 5 {}", words.join(" "));
         let output = host.output(&line);
-        let said = [output.stdout, output.stderr]
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .concat();
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
         Ended { code: output.status.code(), took: seconds(0), said }
     };
     let open = scratch.file("open");
@@ -132,19 +111,15 @@ fn a_missing_permission_is_one_sentence_that_names_it() {
     fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).expect("chmod");
 
     let routes = configuration(EAGER, &format!("{WEB}[services.web.binding]\nmanage = true\n"));
-    let keys =
-        format!("[router]\ncontrol = \"{0}/control.sock\"\nstate-dir = \"{0}\"\n", open.display());
+    let keys = format!("[router]\ncontrol = \"{0}/control.sock\"\nstate-dir = \"{0}\"\n", open.display());
     let ended = run_as_nobody(&routes.replacen("[router]\n", &keys, 1));
     assert_one_sentence(&ended, &["CAP_NET_ADMIN"]);
 
     let closed = scratch.file("closed");
     fs::create_dir(&closed).expect("mkdir");
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).expect("chmod");
-    let keys = format!(
-        "[router]\ncontrol = \"{}/control.sock\"\nstate-dir = \"{}\"\n",
-        closed.display(),
-        open.display()
-    );
+    let keys =
+        format!("[router]\ncontrol = \"{}/control.sock\"\nstate-dir = \"{}\"\n", closed.display(), open.display());
     let ended = run_as_nobody(&configuration(EAGER, WEB).replacen("[router]\n", &keys, 1));
     assert_one_sentence(&ended, &[&format!("{}/control.sock", closed.display())]);
 }
@@ -182,9 +157,7 @@ fn every_address_of_the_control_socket_answers() {
     let scene = Scene::new(EAGER, WEB);
     let connection = scene.tor.establish(&Open::default());
     connection.initial_updates();
-    for path in
-        ["/status", "/neighbors", "/services", "/routes", "/explain/192.0.2.53/32", "/explain/web"]
-    {
+    for path in ["/status", "/neighbors", "/services", "/routes", "/explain/192.0.2.53/32", "/explain/web"] {
         assert!(!scene.daemon.get(path).is_null(), "{path}");
     }
     for path in ["/healthz", "/readyz", "/metrics"] {

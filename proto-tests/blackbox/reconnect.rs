@@ -20,9 +20,8 @@ fn refuse(tor: &FakeNeighbor) -> (Instant, Instant) {
 /// RFC 4271 §10: jitter may shorten by a quarter; lengthening by as much, and 200 ms of a busy machine, pass.
 #[track_caller]
 fn assert_about(what: &str, got: &[Duration], wanted: &[u64]) {
-    let near = |(got, wanted): (&Duration, &u64)| {
-        *got >= millis(wanted * 3 / 4 - 10) && *got <= millis(wanted * 5 / 4 + 200)
-    };
+    let near =
+        |(got, wanted): (&Duration, &u64)| *got >= millis(wanted * 3 / 4 - 10) && *got <= millis(wanted * 5 / 4 + 200);
     let all_near = got.len() == wanted.len() && got.iter().zip(wanted).all(near);
     assert!(all_near, "{what}: {got:?}, want about {wanted:?} ms");
 }
@@ -46,8 +45,7 @@ fn after_a_closed_connection_the_pause_stays_the_same() {
     if !ready() {
         return;
     }
-    let scene =
-        Scene::new("hold-time = \"90s\"\nconnect-retry = \"400ms\"\nidle-hold = \"20s\"\n", WEB);
+    let scene = Scene::new("hold-time = \"90s\"\nconnect-retry = \"400ms\"\nidle-hold = \"20s\"\n", WEB);
     let mut pauses = Vec::new();
     let mut ended = None;
     while pauses.len() < 4 {
@@ -100,11 +98,7 @@ fn a_session_that_stood_starts_the_doubling_anew() {
     connection.event();
     let ended = Instant::now();
     let (arrived, _stream) = scene.tor.arrival(seconds(8)).expect("a connection");
-    assert_about(
-        "after a session longer than idle-hold-max",
-        &[arrived.duration_since(ended)],
-        &[200],
-    );
+    assert_about("after a session longer than idle-hold-max", &[arrived.duration_since(ended)], &[200]);
     scene.finish();
 }
 
@@ -135,8 +129,7 @@ fn a_neighbor_that_is_not_there_costs_nothing_and_is_named() {
     let (host, router) = namespaces();
     // No ARP answer either: connect() hangs.
     router.run("ip link set h1 arp off");
-    let scene =
-        Scene::in_namespaces(host, router, "hold-time = \"90s\"\nconnect-retry = \"500ms\"\n", WEB);
+    let scene = Scene::in_namespaces(host, router, "hold-time = \"90s\"\nconnect-retry = \"500ms\"\n", WEB);
     let before = scene.daemon.processor_time();
     std::thread::sleep(seconds(2));
     let used = scene.daemon.processor_time() - before;
@@ -175,11 +168,7 @@ fn a_neighbor_that_never_reads_is_dropped_by_the_send_hold_timer() {
         let said = scene.daemon.last_error("tor-a");
         if said.to_lowercase().contains("send hold") { Ok(()) } else { Err(said) }
     });
-    assert!(
-        start.elapsed() >= millis(1900),
-        "send-hold-time is 2 s, ended after {:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() >= millis(1900), "send-hold-time is 2 s, ended after {:?}", start.elapsed());
     assert_ne!(scene.daemon.neighbor_state("tor-a"), "Established");
     scene.finish();
 }

@@ -12,11 +12,7 @@ fn answer(connection: &Connection) -> Vec<String> {
         match event {
             Event::Message { kind: 2, body } => words.extend(Update::decode(&body).announced),
             Event::Message { kind: ROUTE_REFRESH, body } => {
-                words.push(format!(
-                    "{} {}",
-                    ["request", "begin", "end"][usize::from(body[2])],
-                    body[1]
-                ));
+                words.push(format!("{} {}", ["request", "begin", "end"][usize::from(body[2])], body[1]));
             }
             other @ (Event::Message { .. } | Event::Closed | Event::Garbage(_)) => {
                 panic!("{other:?} in answer to a ROUTE-REFRESH")
@@ -59,10 +55,7 @@ fn an_enhanced_refresh_stands_between_its_marks() {
     for (family, prefix) in [(Family::Ipv4, PREFIXES[0]), (Family::Ipv6, PREFIXES[1])] {
         connection.send(&route_refresh(family, 0));
         let number = family as u8;
-        assert_eq!(
-            answer(&connection),
-            [format!("begin {number}"), prefix.to_owned(), format!("end {number}")]
-        );
+        assert_eq!(answer(&connection), [format!("begin {number}"), prefix.to_owned(), format!("end {number}")]);
     }
     // Marks of the peer and subtypes that nobody knows ask for nothing (RFC 7313 §5).
     for subtype in [1, 2, 77] {

@@ -9,8 +9,7 @@ use crate::lab::namespace::{Namespace, link};
 pub const PREFIXES: [&str; 2] = ["192.0.2.53/32", "2001:db8::53/128"];
 
 /// Keys of `[neighbors.tor-a]`: back at once after every error, and no KEEPALIVE in the way.
-pub const EAGER: &str =
-    "hold-time = \"90s\"\nconnect-retry = \"0ms\"\nidle-hold = \"0ms\"\nidle-hold-max = \"0ms\"\n";
+pub const EAGER: &str = "hold-time = \"90s\"\nconnect-retry = \"0ms\"\nidle-hold = \"0ms\"\nidle-hold-max = \"0ms\"\n";
 
 /// One service with nothing to prove but its addresses.
 pub const WEB: &str = "[services.web]\nprefixes = [\"192.0.2.53\", \"2001:db8::53\"]\n";
@@ -36,13 +35,7 @@ impl Scene {
         Self::with_tor(host, router, tor, keys, tables)
     }
 
-    pub fn with_tor(
-        host: Namespace,
-        router: Namespace,
-        tor: FakeNeighbor,
-        keys: &str,
-        tables: &str,
-    ) -> Self {
+    pub fn with_tor(host: Namespace, router: Namespace, tor: FakeNeighbor, keys: &str, tables: &str) -> Self {
         let other = FakeNeighbor::listen(&router, "10.97.2.1");
         let daemon = Daemon::start(&host, &configuration(keys, tables));
         let witness = other.establish(&Open { id: [10, 97, 0, 2].into(), ..Open::default() });
@@ -93,16 +86,8 @@ pub fn ready() -> bool {
 }
 
 /// One router only, at any address, and any `[router]` table.
-pub fn alone(
-    host: &Namespace,
-    router: &Namespace,
-    own: &str,
-    address: &str,
-    tables: &str,
-) -> (Daemon, FakeNeighbor) {
+pub fn alone(host: &Namespace, router: &Namespace, own: &str, address: &str, tables: &str) -> (Daemon, FakeNeighbor) {
     let tor = FakeNeighbor::listen(router, address);
-    let text = format!(
-        "[router]\n{own}\n[neighbors.tor-a]\naddress = \"{address}\"\nasn = 65001\n{EAGER}{tables}"
-    );
+    let text = format!("[router]\n{own}\n[neighbors.tor-a]\naddress = \"{address}\"\nasn = 65001\n{EAGER}{tables}");
     (Daemon::start(host, &text), tor)
 }

@@ -14,20 +14,16 @@ fn a_message_in_the_wrong_state_is_a_state_machine_error_that_names_its_type() {
     let update = bgp::update(&[], &[], &[]);
     let refresh = bgp::route_refresh(bgp::Family::Ipv4, 0);
 
-    for (what, bytes, kind) in [
-        ("KEEPALIVE", keepalive(), 4),
-        ("UPDATE", update.clone(), 2),
-        ("ROUTE-REFRESH", refresh.clone(), 5),
-    ] {
+    for (what, bytes, kind) in
+        [("KEEPALIVE", keepalive(), 4), ("UPDATE", update.clone(), 2), ("ROUTE-REFRESH", refresh.clone(), 5)]
+    {
         let (mut connection, _) = scene.tor.accept_open();
         connection.send(&bytes);
         assert_eq!(connection.expect_notification(), (5, 1, vec![kind]), "{what} in OpenSent");
     }
-    for (what, bytes, kind) in [
-        ("UPDATE", update, 2),
-        ("ROUTE-REFRESH", refresh, 5),
-        ("OPEN", Open::default().encode(), 1),
-    ] {
+    for (what, bytes, kind) in
+        [("UPDATE", update, 2), ("ROUTE-REFRESH", refresh, 5), ("OPEN", Open::default().encode(), 1)]
+    {
         let (mut connection, _) = scene.tor.accept_open();
         connection.send(&Open::default().encode());
         connection.expect_keepalive();
@@ -110,8 +106,7 @@ fn keepalives_come_in_time_and_hold_the_session() {
     let start = std::time::Instant::now();
     let mut last = start;
     while start.elapsed() < seconds(4) {
-        let (at, event) =
-            connection.next(seconds(2)).expect("a KEEPALIVE within two thirds of the hold time");
+        let (at, event) = connection.next(seconds(2)).expect("a KEEPALIVE within two thirds of the hold time");
         assert_eq!(event, Event::Message { kind: bgp::KEEPALIVE, body: vec![] });
         let gap = at.duration_since(last);
         // RFC 4271 §4.4: never more than one a second; §10: jitter shortens by a quarter at most, of a third of 3 s.

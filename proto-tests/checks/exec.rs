@@ -87,10 +87,7 @@ fn a_program_is_told_what_it_checks_and_nothing_else() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("env");
     let env = BTreeMap::from([("EXTRA".to_owned(), path.to_str().unwrap().to_owned())]);
-    let command = exec(
-        &["/bin/sh", "-c", "/usr/bin/env | grep -Ev '^(PWD|SHLVL|_|OLDPWD)=' | sort > $EXTRA"],
-        None,
-    );
+    let command = exec(&["/bin/sh", "-c", "/usr/bin/env | grep -Ev '^(PWD|SHLVL|_|OLDPWD)=' | sort > $EXTRA"], None);
     let kind = CheckKind::Exec(ExecCheck { env, ..command });
     assert_eq!(once(check_of(Target::Service, kind), "127.0.0.7"), pass("exit 0"));
     let expected = format!(
@@ -104,11 +101,9 @@ fn a_program_is_told_what_it_checks_and_nothing_else() {
 #[test]
 fn a_program_inherits_three_descriptors() {
     // As if the daemon's parent had left it open for all to inherit.
-    let left_open =
-        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let left_open = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     left_open.set_cloexec(false).unwrap();
-    let mut bench =
-        Bench::new(vec![check_of(Target::Service, shell("ls /proc/self/fd | tr '\\n' ' '"))]);
+    let mut bench = Bench::new(vec![check_of(Target::Service, shell("ls /proc/self/fd | tr '\\n' ' '"))]);
     for _ in 0..5 {
         // 3 is the directory that ls reads.
         assert_eq!(bench.once(V4).0, pass("0 1 2 3"));
@@ -161,10 +156,7 @@ fn the_timeout_kills_the_whole_group() {
 fn programs_do_not_outlive_the_runner() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("pid");
-    let bench = Bench::new(vec![check_of(
-        Target::Service,
-        shell(&format!("echo $$ > {}; sleep 60", path.display())),
-    )]);
+    let bench = Bench::new(vec![check_of(Target::Service, shell(&format!("echo $$ > {}; sleep 60", path.display())))]);
     bench.ask(0, V4.parse().unwrap(), 1);
     let end = Instant::now() + Duration::from_secs(2);
     while fs::read_to_string(&path).unwrap_or_default().is_empty() && Instant::now() < end {
@@ -192,21 +184,14 @@ fn a_user_is_switched_to_whole() {
     assert_eq!(as_nobody("id -G"), pass(&nobody.gid.to_string()));
     assert_eq!(as_nobody("kill -0 1 2>/dev/null"), fail("exit 1"));
     assert_eq!(as_nobody("grep CapEff /proc/self/status"), pass("CapEff: 0000000000000000"));
-    assert_eq!(
-        once(check_of(Target::Service, CheckKind::Exec(exec(&["id", "-un"], Some("root")))), V4),
-        pass("root")
-    );
+    assert_eq!(once(check_of(Target::Service, CheckKind::Exec(exec(&["id", "-un"], Some("root")))), V4), pass("root"));
 }
 
 #[test]
 fn an_unknown_user_is_an_error_of_the_configuration() {
     let (inputs, _results) = tokio::sync::mpsc::channel(1);
     let kind = CheckKind::Exec(exec(&["/bin/true"], Some("no-such-user")));
-    let error = anycaster::io::checks::Runner::new(
-        &configured(vec![check_of(Target::Service, kind)]),
-        inputs,
-    )
-    .err();
+    let error = anycaster::io::checks::Runner::new(&configured(vec![check_of(Target::Service, kind)]), inputs).err();
     let words = "service service, check check: there is no user \"no-such-user\"";
     assert_eq!(error.map(|error| error.to_string()), Some(words.to_owned()));
 }

@@ -51,45 +51,30 @@ fn head(stream: &mut impl Read) -> String {
     String::from_utf8(head).unwrap()
 }
 
-fn run(
-    address: &str,
-    answer: &'static [u8],
-    expect_status: &[u16],
-    expect_body: Option<&str>,
-) -> Outcome {
+fn run(address: &str, answer: &'static [u8], expect_status: &[u16], expect_body: Option<&str>) -> Outcome {
     let port = server(address, answering(answer));
     let expected = HttpCheck {
         expect_status: expect_status.to_vec(),
         expect_body: expect_body.map(str::to_owned),
         ..checked(port, None)
     };
-    once(
-        check(Target::Service, Duration::from_millis(500), CheckKind::Http(Box::new(expected))),
-        address,
-    )
+    once(check(Target::Service, Duration::from_millis(500), CheckKind::Http(Box::new(expected))), address)
 }
 
 #[test]
 fn status_and_body_decide() {
     let ok = b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nall up\n";
     let until_close = b"HTTP/1.0 200 OK\r\n\r\nall up\n";
-    let chunked =
-        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nall\r\n4\r\n up\n\r\n0\r\n\r\n";
+    let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nall\r\n4\r\n up\n\r\n0\r\n\r\n";
     let short = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nall up\n";
     let moved = b"HTTP/1.1 302 Found\r\nlocation: /\r\ncontent-length: 0\r\n\r\n";
     let down = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
     for address in [V4, V6] {
         assert_eq!(run(address, ok, &[200], None), pass("HTTP 200"));
         for whole in [&ok[..], until_close, chunked] {
-            assert_eq!(
-                run(address, whole, &[200], Some("^all up\n$")),
-                pass("HTTP 200, body matches")
-            );
+            assert_eq!(run(address, whole, &[200], Some("^all up\n$")), pass("HTTP 200, body matches"));
         }
-        assert_eq!(
-            run(address, ok, &[200], Some("(?i)DOWN")),
-            fail("HTTP 200, body does not match")
-        );
+        assert_eq!(run(address, ok, &[200], Some("(?i)DOWN")), fail("HTTP 200, body does not match"));
         assert_eq!(run(address, down, &[200], None), fail("HTTP 503, expected 200"));
         assert_eq!(run(address, down, &[200, 503], None), pass("HTTP 503"));
         assert_eq!(run(address, moved, &[200, 204], None), fail("HTTP 302, expected 200 or 204"));
@@ -103,14 +88,8 @@ fn status_and_body_decide() {
 #[test]
 fn servers_that_hang_or_flood_are_cut_off() {
     let cut = |serve: fn(TcpStream), expect_body: Option<&str>| {
-        let expected = HttpCheck {
-            expect_body: expect_body.map(str::to_owned),
-            ..checked(server(V4, serve), None)
-        };
-        once(
-            check(Target::Service, Duration::from_secs(1), CheckKind::Http(Box::new(expected))),
-            V4,
-        )
+        let expected = HttpCheck { expect_body: expect_body.map(str::to_owned), ..checked(server(V4, serve), None) };
+        once(check(Target::Service, Duration::from_secs(1), CheckKind::Http(Box::new(expected))), V4)
     };
     let silent = timed_out("connected, but no answer within 1s");
     assert_eq!(cut(hang, None), silent);
@@ -126,10 +105,7 @@ fn servers_that_hang_or_flood_are_cut_off() {
     let long = fail("the head of the HTTP answer is too long");
     assert_eq!(cut(|stream| flood(stream, b"HTTP/1.1 200 OK\r\nx: ", &[b'x'; 8192]), None), long);
     assert_eq!(cut(|stream| flood(stream, b"HTTP/1.1 200 OK\r\n", b"a: b\r\n"), None), long);
-    assert_eq!(
-        once(check_of(Target::Service, http(nobody(V4), None)), V4),
-        fail("connection refused")
-    );
+    assert_eq!(once(check_of(Target::Service, http(nobody(V4), None)), V4), fail("connection refused"));
 }
 
 #[test]
@@ -138,22 +114,10 @@ fn the_request_says_what_was_configured() {
     let agent = concat!("user-agent: anycaster/", env!("CARGO_PKG_VERSION"));
     for (address, (port, lines)) in [("127.0.0.1", v4), ("[::1]", v6)] {
         let host = format!("host: {address}:{port}");
-        assert_eq!(
-            lines,
-            ["GET /healthz?full=1 HTTP/1.1", &host, agent, "connection: close", "", ""]
-        );
+        assert_eq!(lines, ["GET /healthz?full=1 HTTP/1.1", &host, agent, "connection: close", "", ""]);
     }
-    let (_, lines) = asked(
-        V4,
-        &[("Host", "a.example"), ("X-Probe", "1"), ("X-Probe", "2"), ("User-Agent", "me")],
-    );
-    let expected = [
-        "GET /healthz?full=1 HTTP/1.1",
-        "host: a.example",
-        "x-probe: 1",
-        "x-probe: 2",
-        "user-agent: me",
-    ];
+    let (_, lines) = asked(V4, &[("Host", "a.example"), ("X-Probe", "1"), ("X-Probe", "2"), ("User-Agent", "me")]);
+    let expected = ["GET /healthz?full=1 HTTP/1.1", "host: a.example", "x-probe: 1", "x-probe: 2", "user-agent: me"];
     assert_eq!(lines[..5], expected);
 }
 
@@ -164,8 +128,7 @@ fn asked(address: &str, headers: &[(&str, &str)]) -> (u16, Vec<String>) {
         *noted.lock().unwrap() = head(&mut stream);
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
     });
-    let headers =
-        headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let request = CheckKind::Http(Box::new(HttpCheck { headers, ..checked(port, None) }));
     assert_eq!(once(check_of(Target::Service, request), address), pass("HTTP 200"));
     let lines = heard.lock().unwrap().split("\r\n").map(str::to_owned).collect();
@@ -198,8 +161,7 @@ fn secured(address: &str, name: &str) -> u16 {
         if !head(&mut stream).is_empty() {
             let name = stream.conn.server_name().unwrap_or("nobody").to_owned();
             let length = name.len();
-            let _cut_off =
-                write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{name}");
+            let _cut_off = write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{name}");
         }
     })
 }
@@ -211,11 +173,7 @@ fn certificates_are_judged_in_words() {
     for (certificate, tls, outcome) in [
         ("good", tls(Some("check.test"), Some("ca.pem"), false), ok.clone()),
         ("good", tls(None, Some("ca.pem"), false), ok.clone()),
-        (
-            "good",
-            tls(Some("other.test"), Some("ca.pem"), false),
-            fail("certificate is not for other.test"),
-        ),
+        ("good", tls(Some("other.test"), Some("ca.pem"), false), fail("certificate is not for other.test")),
         ("good", tls(Some("check.test"), None, false), unknown.clone()),
         ("good", tls(Some("other.test"), None, true), ok.clone()),
         ("expired", tls(Some("check.test"), Some("ca.pem"), false), fail("certificate expired")),
@@ -228,10 +186,7 @@ fn certificates_are_judged_in_words() {
         let told = format!("{certificate} {tls:?}");
         assert_eq!(once(check_of(Target::Service, http(port, Some(tls))), V4), outcome, "{told}");
     }
-    let v6 = check_of(
-        Target::Service,
-        http(secured(V6, "good"), Some(tls(None, Some("ca.pem"), false))),
-    );
+    let v6 = check_of(Target::Service, http(secured(V6, "good"), Some(tls(None, Some("ca.pem"), false))));
     assert_eq!(once(v6, V6), pass("HTTP 200"));
 }
 
@@ -240,8 +195,7 @@ fn the_server_name_is_asked_for() {
     for (name, heard) in [(Some("check.test"), "^check.test$"), (None, "^nobody$")] {
         let expect_body = Some(heard.to_owned());
         let port = secured(V4, "good");
-        let named =
-            HttpCheck { expect_body, ..checked(port, Some(tls(name, Some("ca.pem"), false))) };
+        let named = HttpCheck { expect_body, ..checked(port, Some(tls(name, Some("ca.pem"), false))) };
         let outcome = once(check_of(Target::Service, CheckKind::Http(Box::new(named))), V4);
         assert_eq!(outcome, pass("HTTP 200, body matches"));
     }
@@ -251,12 +205,8 @@ fn the_server_name_is_asked_for() {
 fn a_server_that_speaks_no_tls_fails() {
     let insecure = || Some(tls(None, None, true));
     let plain = server(V4, |stream| flood(stream, b"HTTP/1.1 400 Bad Request\r\n\r\n", b""));
-    assert_eq!(
-        once(check_of(Target::Service, http(plain, insecure())), V4),
-        fail("not a TLS answer")
-    );
-    let silent =
-        check(Target::Service, Duration::from_millis(200), http(server(V4, hang), insecure()));
+    assert_eq!(once(check_of(Target::Service, http(plain, insecure())), V4), fail("not a TLS answer"));
+    let silent = check(Target::Service, Duration::from_millis(200), http(server(V4, hang), insecure()));
     assert_eq!(once(silent, V4), timed_out("connected, but no TLS within 200ms"));
 }
 
@@ -264,23 +214,12 @@ fn a_server_that_speaks_no_tls_fails() {
 fn what_cannot_be_prepared_is_named() {
     let missing = file("missing.pem");
     let none = file("README.md");
-    let ca = |path: &Path| {
-        Some(Tls { server_name: None, ca_file: Some(path.to_owned()), insecure: false })
-    };
+    let ca = |path: &Path| Some(Tls { server_name: None, ca_file: Some(path.to_owned()), insecure: false });
     for (bad, problem) in [
-        (
-            checked(1, ca(&missing)),
-            format!("ca-file {}: no such file or directory", missing.display()),
-        ),
+        (checked(1, ca(&missing)), format!("ca-file {}: no such file or directory", missing.display())),
         (checked(1, ca(&none)), format!("ca-file {}: no certificate in it", none.display())),
-        (
-            HttpCheck { method: "G T".to_owned(), ..checked(1, None) },
-            "\"G T\" is not a method".to_owned(),
-        ),
-        (
-            HttpCheck { path: "a b".to_owned(), ..checked(1, None) },
-            "\"a b\" is not a path".to_owned(),
-        ),
+        (HttpCheck { method: "G T".to_owned(), ..checked(1, None) }, "\"G T\" is not a method".to_owned()),
+        (HttpCheck { path: "a b".to_owned(), ..checked(1, None) }, "\"a b\" is not a path".to_owned()),
     ] {
         let (inputs, _results) = tokio::sync::mpsc::channel(1);
         let config = configured(vec![check_of(Target::Service, CheckKind::Http(Box::new(bad)))]);
@@ -291,8 +230,7 @@ fn what_cannot_be_prepared_is_named() {
 
 #[test]
 fn nginx_is_understood() {
-    let nginx =
-        ["/usr/sbin/nginx", "/usr/bin/nginx"].into_iter().find(|path| Path::new(path).exists());
+    let nginx = ["/usr/sbin/nginx", "/usr/bin/nginx"].into_iter().find(|path| Path::new(path).exists());
     let Some(nginx) = nginx else {
         eprintln!("SKIPPED: nginx is not installed");
         return;
@@ -323,14 +261,9 @@ fn nginx_is_understood() {
         let expected = HttpCheck { expect_body: Some("is up$".to_owned()), ..checked(port, tls) };
         once(check_of(Target::Service, CheckKind::Http(Box::new(expected))), V4)
     });
-    let down =
-        HttpCheck { path: "/".to_owned(), method: "HEAD".to_owned(), ..checked(plain, None) };
+    let down = HttpCheck { path: "/".to_owned(), method: "HEAD".to_owned(), ..checked(plain, None) };
     let down = once(check_of(Target::Service, CheckKind::Http(Box::new(down))), V4);
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(child.id() as i32),
-        nix::sys::signal::SIGTERM,
-    )
-    .unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::SIGTERM).unwrap();
     child.wait().unwrap();
     assert!(up, "nginx did not start");
     let well = pass("HTTP 200, body matches");

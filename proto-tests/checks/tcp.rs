@@ -15,11 +15,7 @@ use crate::{Bench, V4, V6, check_of, fail, flood, hang, nobody, once, pass, serv
 const SHORT: Duration = Duration::from_millis(200);
 
 fn tcp(port: u16, send: Option<&str>, expect: Option<&str>) -> CheckKind {
-    CheckKind::Tcp(TcpCheck {
-        port,
-        send: send.map(str::to_owned),
-        expect: expect.map(str::to_owned),
-    })
+    CheckKind::Tcp(TcpCheck { port, send: send.map(str::to_owned), expect: expect.map(str::to_owned) })
 }
 
 fn plain(port: u16) -> Check {
@@ -54,8 +50,7 @@ fn a_service_hears_what_is_sent_and_is_heard() {
         ("\u{1b}[2J", "x", fail("not the expected answer: [2J")),
     ] {
         for address in [V4, V6] {
-            let check =
-                check_of(Target::Service, tcp(server(address, echo), Some(send), Some(expect)));
+            let check = check_of(Target::Service, tcp(server(address, echo), Some(send), Some(expect)));
             assert_eq!(once(check, address), outcome);
         }
     }
@@ -68,10 +63,7 @@ fn a_service_that_does_not_answer_fails() {
     assert_eq!(once(expecting(server(V4, hang)), V4), silent);
     assert_eq!(once(expecting(server(V4, drop)), V4), fail("connection closed without an answer"));
     assert_eq!(once(expecting(nobody(V4)), V4), fail("connection refused"));
-    let flooded = check_of(
-        Target::Service,
-        tcp(server(V4, |s| flood(s, b"", &[b'x'; 4096])), None, Some("220")),
-    );
+    let flooded = check_of(Target::Service, tcp(server(V4, |s| flood(s, b"", &[b'x'; 4096])), None, Some("220")));
     assert_eq!(once(flooded, V4), fail("not the expected answer in 64 KiB"));
 }
 
@@ -99,8 +91,7 @@ fn a_service_reads_an_end_and_no_time_wait_stays() {
 
 #[test]
 fn a_full_backlog_is_a_timeout() {
-    let listener =
-        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     listener.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     listener.listen(1).unwrap();
     let port = listener.local_addr().unwrap().as_socket().unwrap().port();
@@ -120,10 +111,7 @@ fn a_service_is_checked_from_its_own_address_and_a_target_from_any() {
         stream.write_all(b"hello").unwrap();
     });
     let hello = || tcp(port, None, Some("hello"));
-    assert_eq!(
-        once(check_of(Target::Service, hello()), "127.0.0.53"),
-        pass("answered as expected")
-    );
+    assert_eq!(once(check_of(Target::Service, hello()), "127.0.0.53"), pass("answered as expected"));
     let listener = TcpListener::bind(("127.0.0.54", 0)).unwrap();
     assert_eq!(once(plain(listener.local_addr().unwrap().port()), "127.0.0.54"), pass("connected"));
     assert_eq!(listener.accept().unwrap().1.ip().to_string(), "127.0.0.54");

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anycaster::bgp::wire::{Asn, Origin};
 use anycaster::config::{
-    Binding, Check, CheckKind, Config, ExecCheck, Families, Health, HttpCheck, LinkBandwidthMode,
-    Listen, Log, LogFormat, LogLevel, Metrics, Neighbor, NextHopPolicy, PeerAsn, Policy, Protocol,
-    Quorum, Router, Service, Target, TcpCheck, Tls, WhenDown,
+    Binding, Check, CheckKind, Config, ExecCheck, Families, Health, HttpCheck, LinkBandwidthMode, Listen, Log,
+    LogFormat, LogLevel, Metrics, Neighbor, NextHopPolicy, PeerAsn, Policy, Protocol, Quorum, Router, Service, Target,
+    TcpCheck, Tls, WhenDown,
 };
 
 use crate::{load_path, load_text};
@@ -227,10 +227,7 @@ fn every_key_is_heard() {
             communities = ["65000:1"] | large-communities = ["1:2:3"] | med = 7 | prepend = 1
             local-preference = 0 | origin = "egp" | origin = "incomplete""#,
         ),
-        (
-            "binding",
-            r#"interface = "lo" | manage = true | listen = ["tcp/443@127.0.0.1"] | grace = "1ms""#,
-        ),
+        ("binding", r#"interface = "lo" | manage = true | listen = ["tcp/443@127.0.0.1"] | grace = "1ms""#),
         (
             "health",
             r#"quorum = "any" | quorum = 4 | per-prefix = false | start-hold = "1s"
@@ -251,17 +248,12 @@ fn every_key_is_heard() {
     ] {
         for line in lines.split(['|', '\n']).map(str::trim) {
             let text = BASE.replace(&format!("#{table}\n"), &format!("{line}\n"));
-            let mut config =
-                load_text(&text).unwrap_or_else(|r| panic!("{}", r.render(false))).config;
+            let mut config = load_text(&text).unwrap_or_else(|r| panic!("{}", r.render(false))).config;
             config.hash = 0;
             assert_ne!(config, base, "{table}: {line}");
         }
     }
-    for end in [
-        "[drain]\nwithdraw-settle = \"0s\"",
-        "[metrics]\nmax-prefixes = 0",
-        "[neighbor-defaults]\nport = 180",
-    ] {
+    for end in ["[drain]\nwithdraw-settle = \"0s\"", "[metrics]\nmax-prefixes = 0", "[neighbor-defaults]\nport = 180"] {
         let mut config = load_text(&format!("{BASE}{end}\n")).unwrap().config;
         config.hash = 0;
         assert_ne!(config, base, "{end}");

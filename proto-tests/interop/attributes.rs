@@ -25,9 +25,7 @@ pub fn three_hosts_are_three_next_hops_with_every_attribute(kind: Kind) {
         );
     }
     rack.wait_established();
-    wait_equal("three next hops in both families", seconds(10), &rack.full_view(&WEB), || {
-        rack.view(&WEB)
-    });
+    wait_equal("three next hops in both families", seconds(10), &rack.full_view(&WEB), || rack.view(&WEB));
 
     for prefix in WEB {
         let wanted: Vec<Path> = rack
@@ -45,36 +43,26 @@ pub fn three_hosts_are_three_next_hops_with_every_attribute(kind: Kind) {
                 bandwidth: Some(625_000_000),
             })
             .collect();
-        assert_eq!(
-            rack.tor.paths(prefix).into_iter().map(external).collect::<Vec<_>>(),
-            wanted,
-            "{prefix}"
-        );
+        assert_eq!(rack.tor.paths(prefix).into_iter().map(external).collect::<Vec<_>>(), wanted, "{prefix}");
     }
     for host in &rack.hosts {
-        assert_eq!(
-            host.daemon().neighbor("tor")["announced"],
-            serde_json::json!({ "ipv4": 1, "ipv6": 1 })
-        );
+        assert_eq!(host.daemon().neighbor("tor")["announced"], serde_json::json!({ "ipv4": 1, "ipv6": 1 }));
     }
 }
 
 /// The router's own default local preference is not ours; well-known communities by number.
 fn external(path: Path) -> Path {
-    let communities =
-        path.communities.iter().map(|text| text.replace("no-export", "65535:65281")).collect();
+    let communities = path.communities.iter().map(|text| text.replace("no-export", "65535:65281")).collect();
     Path { local_preference: None, communities, ..path }
 }
 
 pub fn an_internal_session_carries_the_local_preference(kind: Kind) {
-    let tables =
-        "[services.web]\nprefixes = [\"192.0.2.53\", \"2001:db8::53\"]\nlocal-preference = 250";
+    let tables = "[services.web]\nprefixes = [\"192.0.2.53\", \"2001:db8::53\"]\nlocal-preference = 250";
     let rack = Rack::one(kind, Over::Ipv4Internal, tables);
     wait_equal("the routes", seconds(10), &rack.full_view(&WEB), || rack.view(&WEB));
     for prefix in WEB {
         let paths = rack.tor.paths(prefix);
-        let seen: Vec<_> =
-            paths.iter().map(|path| (path.local_preference, path.as_path.clone())).collect();
+        let seen: Vec<_> = paths.iter().map(|path| (path.local_preference, path.as_path.clone())).collect();
         assert_eq!(seen, [(Some(250), vec![])], "{prefix}");
     }
 }
@@ -84,7 +72,6 @@ pub fn an_ipv6_session_carries_ipv4_routes(kind: Kind) {
     let rack = Rack::one(kind, Over::Ipv6, tables);
     // The view's next hops are the kernel's: "via inet6 fd97:1::2" for the IPv4 route.
     wait_equal("the routes", seconds(10), &rack.full_view(&WEB), || rack.view(&WEB));
-    let hops: Vec<_> =
-        WEB.iter().flat_map(|prefix| rack.tor.paths(prefix)).map(|path| path.next_hop).collect();
+    let hops: Vec<_> = WEB.iter().flat_map(|prefix| rack.tor.paths(prefix)).map(|path| path.next_hop).collect();
     assert_eq!(hops, ["fd97:1::2", "fd97:1::2"]);
 }

@@ -23,11 +23,8 @@ fn seen(rack: &Rack) -> Vec<(Vec<String>, usize, Option<u64>)> {
 }
 
 pub fn when_down_deprefer_keeps_the_route_as_a_last_resort(kind: Kind) {
-    let rack = Rack::one(
-        kind,
-        Over::Ipv4,
-        &format!("{SERVICE}[services.web.health]\nwhen-down = \"deprefer\"\n{CHECK}"),
-    );
+    let rack =
+        Rack::one(kind, Over::Ipv4, &format!("{SERVICE}[services.web.health]\nwhen-down = \"deprefer\"\n{CHECK}"));
     deprefers(&rack);
 }
 
@@ -43,12 +40,7 @@ fn deprefers(rack: &Rack) {
     wait_equal("the routes", seconds(10), &normal, || seen(rack));
     let before = rack.sessions();
     rack.host().nginx.set_unwell(true);
-    wait_equal(
-        "graceful-shutdown, the AS once more and the least weight",
-        seconds(5),
-        &deprefered,
-        || seen(rack),
-    );
+    wait_equal("graceful-shutdown, the AS once more and the least weight", seconds(5), &deprefered, || seen(rack));
     for prefix in WEB {
         assert_eq!(rack.daemon().kept(prefix).as_deref(), Some("deprefer"), "{prefix}");
         assert_eq!(rack.daemon().held(prefix), None, "{prefix}");
@@ -87,20 +79,13 @@ pub fn quorum_any_needs_one_passing_check(kind: Kind) {
 pub fn managed_addresses_come_and_go_with_the_daemon(kind: Kind) {
     let mut rack = Rack::new(kind, 1, Over::Ipv4);
     let host = &mut rack.hosts[0];
-    host.start(
-        "",
-        &format!(
-            "{SERVICE}[services.web.binding]\nmanage = true\n[drain]\nwithdraw-settle = \"1s\"\n"
-        ),
-    );
+    host.start("", &format!("{SERVICE}[services.web.binding]\nmanage = true\n[drain]\nwithdraw-settle = \"1s\"\n"));
     rack.wait_established();
     wait_equal("the routes", seconds(10), &rack.full_view(&WEB), || rack.view(&WEB));
     assert_eq!(on_lo(&rack), [true, true]);
 
     rack.daemon().signal(nix::sys::signal::Signal::SIGTERM);
-    wait_equal("no routes", seconds(2), &[vec![], vec![]], || {
-        WEB.map(|prefix| tellers(rack.tor.as_ref(), prefix))
-    });
+    wait_equal("no routes", seconds(2), &[vec![], vec![]], || WEB.map(|prefix| tellers(rack.tor.as_ref(), prefix)));
     assert_eq!(on_lo(&rack), [true, true], "taken off before withdraw-settle was over");
     let ended = rack.hosts[0].daemon_mut().wait(seconds(7));
     assert_eq!(ended.code, Some(0), "{}", ended.said);
@@ -115,8 +100,7 @@ pub fn start_hold_waits_before_the_first_announcement(kind: Kind) {
     let mut rack = Rack::new(kind, 1, Over::Ipv4);
     rack.hosts[0].bind_web();
     let start = Instant::now();
-    rack.hosts[0]
-        .start("", &format!("{SERVICE}[services.web.health]\nstart-hold = \"4s\"\n{CHECK}"));
+    rack.hosts[0].start("", &format!("{SERVICE}[services.web.health]\nstart-hold = \"4s\"\n{CHECK}"));
     rack.wait_established();
     let held = || WEB.map(|prefix| rack.daemon().held(prefix).unwrap_or_default());
     wait_equal("start-hold", seconds(3), &["start-hold", "start-hold"].map(str::to_owned), held);

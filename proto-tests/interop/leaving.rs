@@ -72,27 +72,19 @@ pub fn each_reason_takes_exactly_its_routes_and_recovery_brings_them_back(kind: 
     let ended = rack.hosts[1].daemon_mut().stop();
     assert_eq!(ended.code, Some(0), "{}", ended.said);
     let expected = without_host_two(&full, &ALL);
-    wait_equal("the routes of the stopped host to leave", seconds(5), &expected, || {
-        rack.view(&ALL)
-    });
+    wait_equal("the routes of the stopped host to leave", seconds(5), &expected, || rack.view(&ALL));
     rack.hosts[1].start("", &TABLES.replace("DISABLE", disable.to_str().expect("a path")));
     rack.wait_established();
     returns(&rack, &full);
     let after = rack.sessions();
-    assert_eq!(
-        [&after[0], &after[2]],
-        [&before[0], &before[2]],
-        "a session of another host was reset"
-    );
+    assert_eq!([&after[0], &after[2]], [&before[0], &before[2]], "a session of another host was reset");
 }
 
 /// Exactly these prefixes lose exactly host 2, the daemon there says why, and it stays so.
 #[track_caller]
 fn leaves(rack: &Rack, reason: &str, prefixes: &[&str]) {
     let expected = without_host_two(&rack.full_view(&ALL), prefixes);
-    wait_equal(&format!("{prefixes:?} to leave ({reason})"), seconds(5), &expected, || {
-        rack.view(&ALL)
-    });
+    wait_equal(&format!("{prefixes:?} to leave ({reason})"), seconds(5), &expected, || rack.view(&ALL));
     let daemon = rack.hosts[1].daemon();
     for prefix in ALL {
         let held = prefixes.contains(&prefix).then(|| reason.to_owned());
@@ -118,11 +110,7 @@ fn without_host_two(full: &View, prefixes: &[&str]) -> View {
 }
 
 pub fn stop_withdraws_first_and_says_why_it_closes(kind: Kind) {
-    let mut rack = Rack::one(
-        kind,
-        Over::Ipv4,
-        "[services.web]\nprefixes = [\"192.0.2.53\", \"2001:db8::53\"]",
-    );
+    let mut rack = Rack::one(kind, Over::Ipv4, "[services.web]\nprefixes = [\"192.0.2.53\", \"2001:db8::53\"]");
     wait_equal("the routes", seconds(10), &rack.full_view(&WEB), || rack.view(&WEB));
     let before = rack.sessions();
 
@@ -137,16 +125,8 @@ pub fn stop_withdraws_first_and_says_why_it_closes(kind: Kind) {
     }
     let ended = rack.hosts[0].daemon_mut().wait(seconds(6));
     assert_eq!(ended.code, Some(0), "{}", ended.said);
-    assert!(
-        start.elapsed() >= millis(2900),
-        "withdraw-settle was cut short: {:?}",
-        start.elapsed()
-    );
-    assert!(
-        start.elapsed() <= seconds(8),
-        "5 s and withdraw-settle at most: {:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() >= millis(2900), "withdraw-settle was cut short: {:?}", start.elapsed());
+    assert!(start.elapsed() <= seconds(8), "5 s and withdraw-settle at most: {:?}", start.elapsed());
     let neighbor = rack.host().as_peer().address;
     wait_for("the router to know why", seconds(5), || {
         let said = rack.tor.last_error(&neighbor);

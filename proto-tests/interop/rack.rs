@@ -83,11 +83,7 @@ impl Rack {
                 if self.tor.session(&peer).established {
                     return Ok(());
                 }
-                Err(format!(
-                    "{}\nthe daemon said:\n{}",
-                    self.tor.describe(&peer),
-                    host.daemon().log()
-                ))
+                Err(format!("{}\nthe daemon said:\n{}", self.tor.describe(&peer), host.daemon().log()))
             });
         }
     }
@@ -100,8 +96,7 @@ impl Rack {
         let entry = |prefix: &&str| {
             let told = tellers(self.tor.as_ref(), prefix);
             let hops = self.tor.namespace().next_hops(prefix);
-            let mut hops: Vec<String> =
-                hops.into_iter().map(|hop| self.global_next_hop(prefix, hop)).collect();
+            let mut hops: Vec<String> = hops.into_iter().map(|hop| self.global_next_hop(prefix, hop)).collect();
             hops.sort();
             ((*prefix).to_owned(), (told, hops))
         };
@@ -118,8 +113,7 @@ impl Rack {
     pub fn full_view(&self, prefixes: &[&str]) -> View {
         let entry = |prefix: &&str| {
             let told = self.hosts.iter().map(|host| host.as_peer().address).collect();
-            let mut hops: Vec<String> =
-                self.hosts.iter().map(|host| host.next_hop(prefix)).collect();
+            let mut hops: Vec<String> = self.hosts.iter().map(|host| host.next_hop(prefix)).collect();
             hops.sort();
             ((*prefix).to_owned(), (told, hops))
         };
@@ -130,14 +124,10 @@ impl Rack {
 impl Host {
     fn new(router: &Namespace, number: usize, over: Over) -> Self {
         let namespace = Namespace::new(&format!("h{number}"));
-        let addresses =
-            |end: u8| [format!("10.97.{number}.{end}/30"), format!("fd97:{number}::{end}/64")];
+        let addresses = |end: u8| [format!("10.97.{number}.{end}/30"), format!("fd97:{number}::{end}/64")];
         let [host4, host6] = addresses(2);
         let [tor4, tor6] = addresses(1);
-        link(
-            (&namespace, "eth0", &[&host4, &host6]),
-            (router, &format!("h{number}"), &[&tor4, &tor6]),
-        );
+        link((&namespace, "eth0", &[&host4, &host6]), (router, &format!("h{number}"), &[&tor4, &tor6]));
         let nginx = Nginx::start(&namespace);
         let asn = match over {
             Over::Ipv4 | Over::Ipv6 => 65200 + u32::try_from(number).expect("few hosts"),

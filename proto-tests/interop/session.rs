@@ -15,11 +15,7 @@ pub fn a_route_refresh_is_answered_without_a_flap(kind: Kind) {
     rack.tor.refresh(&neighbor);
     wait_for("both routes once more", seconds(5), || {
         let now = rack.tor.updates(&neighbor);
-        if now >= updates + 2 {
-            Ok(())
-        } else {
-            Err(format!("{updates} UPDATEs before, {now} after"))
-        }
+        if now >= updates + 2 { Ok(()) } else { Err(format!("{updates} UPDATEs before, {now} after")) }
     });
     assert_eq!(rack.view(&WEB), full);
     assert_eq!(rack.sessions(), before, "a session was reset");
@@ -35,18 +31,10 @@ pub fn the_smaller_hold_time_is_used(kind: Kind) {
         wait_equal("the routes", seconds(10), &rack.full_view(&WEB), || rack.view(&WEB));
         let neighbor = rack.host().as_peer().address;
         assert_eq!(rack.tor.hold_time(&neighbor), used, "as the router says, {offered} offered");
-        assert_eq!(
-            rack.daemon().neighbor("tor")["hold_time"].as_f64(),
-            Some(used as f64),
-            "as the daemon says"
-        );
+        assert_eq!(rack.daemon().neighbor("tor")["hold_time"].as_f64(), Some(used as f64), "as the daemon says");
         rack.hosts[0].daemon = None;
         wait_for("the router to see it gone", seconds(5), || {
-            if rack.tor.session(&neighbor).established {
-                Err("still established".to_owned())
-            } else {
-                Ok(())
-            }
+            if rack.tor.session(&neighbor).established { Err("still established".to_owned()) } else { Ok(()) }
         });
     }
 }

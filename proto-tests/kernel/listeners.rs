@@ -83,8 +83,7 @@ fn the_kernel_says_who_would_get_a_packet() {
         ];
         for protocol in [Protocol::Tcp, Protocol::Udp] {
             let mut ask = |port| {
-                ["192.0.2.1", "192.0.2.2", "2001:db8::1"]
-                    .map(|address| listeners.ask(&watch(protocol, address, port)))
+                ["192.0.2.1", "192.0.2.2", "2001:db8::1"].map(|address| listeners.ask(&watch(protocol, address, port)))
             };
             for (bound, only, expected) in table {
                 let _socket = serve(protocol, bound, 5353, only);
@@ -104,25 +103,16 @@ fn the_end_of_a_listener_is_told_and_only_to_those_concerned() {
     in_turn(|| async {
         let (mut listeners, counters) = bench();
         for protocol in [Protocol::Tcp, Protocol::Udp] {
-            for (bound, asked) in
-                [("0.0.0.0", "192.0.2.1"), ("::", "2001:db8::1"), ("::", "192.0.2.1")]
-            {
+            for (bound, asked) in [("0.0.0.0", "192.0.2.1"), ("::", "2001:db8::1"), ("::", "192.0.2.1")] {
                 let (ours, other) = (watch(protocol, asked, 53), watch(protocol, asked, 54));
                 let socket = serve(protocol, bound, 53, false);
                 let neighbour = serve(protocol, bound, 54, false);
-                assert_eq!(
-                    listeners.set_watches(&[other, ours]),
-                    [says(ours, true), says(other, true)]
-                );
+                assert_eq!(listeners.set_watches(&[other, ours]), [says(ours, true), says(other, true)]);
                 assert_eq!(listeners.set_watches(&[ours]), []);
                 drop(neighbour);
                 silent(&mut listeners).await;
                 drop(socket);
-                assert_eq!(
-                    changed(&mut listeners).await,
-                    [says(ours, false)],
-                    "{protocol:?} {bound}"
-                );
+                assert_eq!(changed(&mut listeners).await, [says(ours, false)], "{protocol:?} {bound}");
                 listeners.set_watches(&[]);
             }
         }

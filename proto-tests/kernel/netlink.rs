@@ -33,10 +33,7 @@ impl Bench {
     }
 
     async fn next(&mut self) -> Input {
-        timeout(Duration::from_secs(5), self.inputs.recv())
-            .await
-            .expect("an input in time")
-            .unwrap()
+        timeout(Duration::from_secs(5), self.inputs.recv()).await.expect("an input in time").unwrap()
     }
 
     async fn fact(&mut self) -> Fact {
@@ -95,16 +92,11 @@ fn the_first_snapshot_is_the_whole_host() {
         assert_eq!(first.interfaces, [lo()]);
         let mut addresses = first.addresses.clone();
         addresses.sort();
-        let expected = [
-            address(1, "127.0.0.1", 8, true),
-            address(1, "192.0.2.1", 32, true),
-            address(1, "::1", 128, true),
-        ];
-        assert_eq!(addresses, expected);
-        let routes: Vec<String> =
-            first.routes.iter().map(|route| route.prefix.to_string()).collect();
         let expected =
-            ["127.0.0.0/8", "127.0.0.1/32", "192.0.2.1/32", "::1/128", "2001:db8:1::/48"];
+            [address(1, "127.0.0.1", 8, true), address(1, "192.0.2.1", 32, true), address(1, "::1", 128, true)];
+        assert_eq!(addresses, expected);
+        let routes: Vec<String> = first.routes.iter().map(|route| route.prefix.to_string()).collect();
+        let expected = ["127.0.0.0/8", "127.0.0.1/32", "192.0.2.1/32", "::1/128", "2001:db8:1::/48"];
         assert_eq!(routes, expected);
     });
 }
@@ -145,19 +137,17 @@ fn a_tentative_address_is_not_usable_until_duplicate_detection_is_over() {
         bench.quiet().await;
         ip("address add 2001:db8::5/64 dev va");
         let ours = |input: &Input| match input {
-            Input::Fact(Fact::Address { address, present }) => (address.address
-                == "2001:db8::5".parse::<IpAddr>().unwrap())
-            .then_some((*address, *present)),
+            Input::Fact(Fact::Address { address, present }) => {
+                (address.address == "2001:db8::5".parse::<IpAddr>().unwrap()).then_some((*address, *present))
+            }
             _ => None,
         };
         let mut said = Vec::new();
         while said.len() < 2 {
             said.extend(ours(&bench.next().await));
         }
-        let expected = [
-            (address(index, "2001:db8::5", 64, false), true),
-            (address(index, "2001:db8::5", 64, true), true),
-        ];
+        let expected =
+            [(address(index, "2001:db8::5", 64, false), true), (address(index, "2001:db8::5", 64, true), true)];
         assert_eq!(said, expected);
     });
 }
@@ -169,9 +159,8 @@ fn a_deleted_interface_is_read_again_because_its_routes_go_silently() {
         ip("link set va up");
         ip("route add local 198.51.100.0/24 dev va");
         let (mut bench, first) = Bench::new().await;
-        let ours = |snapshot: &Snapshot| {
-            snapshot.routes.iter().any(|route| route.prefix.to_string() == "198.51.100.0/24")
-        };
+        let ours =
+            |snapshot: &Snapshot| snapshot.routes.iter().any(|route| route.prefix.to_string() == "198.51.100.0/24");
         assert!(ours(&first));
         let index = first.interfaces.iter().find(|found| found.name == "va").unwrap().index;
         bench.quiet().await;
@@ -198,11 +187,7 @@ fn managed_addresses_are_put_and_taken_and_twice_is_success() {
                 said.sort_by_key(|input| matches!(input, Input::Fact(Fact::LocalRoute { .. })));
                 // NODAD: never tentative.
                 let expected = [has_address(there, present), has_route(1, &route, present)];
-                assert_eq!(
-                    said,
-                    if changes { expected.to_vec() } else { Vec::new() },
-                    "{text} {present}"
-                );
+                assert_eq!(said, if changes { expected.to_vec() } else { Vec::new() }, "{text} {present}");
             }
         }
     });
@@ -235,14 +220,10 @@ fn fifty_thousand_routes_of_other_tables_never_reach_us() {
         let (mut bench, _) = Bench::new().await;
         bench.quiet().await;
         let before = cpu();
-        batch((0..50_000).map(|i| {
-            format!(
-                "route add 10.{}.{}.{}/32 dev lo table main\n",
-                i >> 16,
-                (i >> 8) & 255,
-                i & 255
-            )
-        }));
+        batch(
+            (0..50_000)
+                .map(|i| format!("route add 10.{}.{}.{}/32 dev lo table main\n", i >> 16, (i >> 8) & 255, i & 255)),
+        );
         assert_eq!(bench.quiet().await, []);
         assert_eq!(bench.resyncs(), 0);
         println!("50,000 routes of other tables: {:?} of our processor time", cpu() - before);
@@ -255,13 +236,12 @@ fn lost_events_are_made_good_by_a_read() {
         let (mut bench, _) = Bench::new().await;
         bench.quiet().await;
         // The runtime stands still meanwhile, so the events overrun the buffer.
-        batch((0..60_000).map(|i| {
-            format!("route add local 10.{}.{}.{}/32 dev lo\n", i >> 16, (i >> 8) & 255, i & 255)
-        }));
+        batch(
+            (0..60_000).map(|i| format!("route add local 10.{}.{}.{}/32 dev lo\n", i >> 16, (i >> 8) & 255, i & 255)),
+        );
         let snapshot = bench.snapshot().await;
         assert!(bench.resyncs() >= 1);
-        let ours =
-            snapshot.routes.iter().filter(|route| route.prefix.to_string().starts_with("10."));
+        let ours = snapshot.routes.iter().filter(|route| route.prefix.to_string().starts_with("10."));
         assert_eq!(ours.count(), 60_000);
     });
 }

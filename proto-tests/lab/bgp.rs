@@ -48,13 +48,7 @@ pub struct Open {
 
 impl Default for Open {
     fn default() -> Self {
-        Self {
-            version: 4,
-            asn: 65001,
-            hold: 90,
-            id: Ipv4Addr::new(10, 97, 0, 1),
-            capabilities: modern(),
-        }
+        Self { version: 4, asn: 65001, hold: 90, id: Ipv4Addr::new(10, 97, 0, 1), capabilities: modern() }
     }
 }
 
@@ -140,11 +134,7 @@ impl Update {
         update.withdrawn = prefixes(withdrawn, Family::Ipv4);
         update.announced = prefixes(nlri, Family::Ipv4);
         while let [flags, kind, rest @ ..] = attributes {
-            let (value, rest) = if flags & 0x10 == 0 {
-                rest[1..].split_at(usize::from(rest[0]))
-            } else {
-                sized(rest)
-            };
+            let (value, rest) = if flags & 0x10 == 0 { rest[1..].split_at(usize::from(rest[0])) } else { sized(rest) };
             update.attribute(*kind, value);
             attributes = rest;
         }
@@ -162,10 +152,7 @@ impl Update {
             }
             15 if value.len() == 3 => self.end_of_rib = Some(family(value)),
             15 => self.withdrawn.extend(prefixes(&value[3..], family(value))),
-            _ => assert!(
-                self.attributes.insert(kind, value.to_vec()).is_none(),
-                "attribute {kind} twice"
-            ),
+            _ => assert!(self.attributes.insert(kind, value.to_vec()).is_none(), "attribute {kind} twice"),
         }
     }
 }

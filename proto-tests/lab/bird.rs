@@ -22,14 +22,7 @@ impl Bird {
         let config = scratch.write("bird.conf", &configuration(asn, peers, &scratch));
         let socket = scratch.file("bird.ctl");
         let mut command = Command::new("bird");
-        command
-            .arg("-f")
-            .arg("-c")
-            .arg(config)
-            .arg("-s")
-            .arg(&socket)
-            .arg("-P")
-            .arg(scratch.file("bird.pid"));
+        command.arg("-f").arg("-c").arg(config).arg("-s").arg(&socket).arg("-P").arg(scratch.file("bird.pid"));
         let process = namespace.spawn(command.stdout(Stdio::null()).stderr(Stdio::null()));
         let bird = Self { _process: process, namespace, socket, peers: peers.to_vec(), scratch };
         wait_for("BIRD to run", seconds(10), || {
@@ -94,14 +87,11 @@ impl Router for Bird {
             if let Some((_, rest)) = line.split_once("unicast [") {
                 let protocol = rest.split(' ').next().unwrap_or_default();
                 let peer = self.peers.iter().find(|peer| peer.interface == protocol);
-                let exact =
-                    line.starts_with(' ') || line.starts_with('\t') || line.starts_with(prefix);
+                let exact = line.starts_with(' ') || line.starts_with('\t') || line.starts_with(prefix);
                 if let (Some(peer), true) = (peer, exact) {
                     paths.push(Path { from: peer.address.clone(), ..Path::default() });
                 }
-            } else if let (Some(path), Some((key, value))) =
-                (paths.last_mut(), line.trim().split_once(": "))
-            {
+            } else if let (Some(path), Some((key, value))) = (paths.last_mut(), line.trim().split_once(": ")) {
                 attribute(path, key, value);
             }
         }
@@ -149,16 +139,11 @@ impl Router for Bird {
 
 fn attribute(path: &mut Path, key: &str, value: &str) {
     let pairs = || -> Vec<String> {
-        value
-            .split(") (")
-            .map(|pair| pair.trim_matches(['(', ')']).replace(", ", ":").replace(',', ":"))
-            .collect()
+        value.split(") (").map(|pair| pair.trim_matches(['(', ')']).replace(", ", ":").replace(',', ":")).collect()
     };
     match key {
         "BGP.origin" => path.origin = value.to_owned(),
-        "BGP.as_path" => {
-            path.as_path = value.split(' ').filter_map(|word| word.parse().ok()).collect()
-        }
+        "BGP.as_path" => path.as_path = value.split(' ').filter_map(|word| word.parse().ok()).collect(),
         "BGP.next_hop" => path.next_hop = value.split(' ').next().unwrap_or_default().to_owned(),
         "BGP.med" => path.med = value.parse().ok(),
         "BGP.local_pref" => path.local_preference = value.parse().ok(),
@@ -174,10 +159,6 @@ fn bandwidth(pair: &str) -> Option<u64> {
     let mut words = pair.strip_prefix("unknown 0x")?.split(':');
     let is_bandwidth = ["4", "4004"].contains(&words.next()?);
     let bits = words.nth(1)?.parse().ok()?;
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "whole bytes per second are meant"
-    )]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole bytes per second are meant")]
     is_bandwidth.then(|| f32::from_bits(bits) as u64)
 }

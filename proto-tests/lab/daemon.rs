@@ -33,8 +33,7 @@ pub struct Ended {
 
 /// The binary under test; `ANYCASTER_BINARY` names another build of it.
 pub fn binary() -> PathBuf {
-    std::env::var_os("ANYCASTER_BINARY")
-        .map_or_else(|| env!("CARGO_BIN_EXE_anycaster").into(), PathBuf::from)
+    std::env::var_os("ANYCASTER_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_anycaster").into(), PathBuf::from)
 }
 
 impl Daemon {
@@ -43,10 +42,7 @@ impl Daemon {
         let mut daemon = Self::spawn(namespace, config, &[]);
         wait_for("the daemon to answer on its control socket", seconds(10), || {
             assert!(daemon.process.running(), "the daemon has ended:\n{}", daemon.log());
-            daemon
-                .try_get("/status")
-                .map(|_| ())
-                .map_err(|why| format!("{why}; it said:\n{}", daemon.log()))
+            daemon.try_get("/status").map(|_| ()).map_err(|why| format!("{why}; it said:\n{}", daemon.log()))
         });
         daemon
     }
@@ -65,10 +61,7 @@ impl Daemon {
         words.push(binary());
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).args(["run", "-c"]).arg(&path);
-        command
-            .env("NOTIFY_SOCKET", scratch.file("notify"))
-            .env("NO_COLOR", "1")
-            .env_remove("RUST_LOG");
+        command.env("NOTIFY_SOCKET", scratch.file("notify")).env("NO_COLOR", "1").env_remove("RUST_LOG");
         command.stdout(output.try_clone().expect("dup")).stderr(output);
         let process = namespace.spawn(&mut command);
         Self { process, config: path, socket, log, notify, scratch }
@@ -119,9 +112,7 @@ impl Daemon {
             Ok(String::from_utf8_lossy(&answer).into_owned())
         };
         let answer = talk().map_err(|error| format!("GET {path}: {error}"))?;
-        let (head, body) = answer
-            .split_once("\r\n\r\n")
-            .ok_or_else(|| format!("GET {path}: not HTTP: {answer:?}"))?;
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| format!("GET {path}: not HTTP: {answer:?}"))?;
         let code = head.split(' ').nth(1).and_then(|word| word.parse().ok());
         let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
         let body = if chunked { unchunk(body) } else { body.to_owned() };
@@ -130,16 +121,14 @@ impl Daemon {
 
     #[track_caller]
     pub fn get(&self, path: &str) -> Value {
-        let (code, body) =
-            self.try_get(path).unwrap_or_else(|why| panic!("{why}; it said:\n{}", self.log()));
+        let (code, body) = self.try_get(path).unwrap_or_else(|why| panic!("{why}; it said:\n{}", self.log()));
         assert_eq!(code, 200, "GET {path}: {body}");
         serde_json::from_str(&body).unwrap_or_else(|error| panic!("GET {path}: {error}: {body}"))
     }
 
     pub fn neighbor(&self, name: &str) -> Value {
         let neighbors = self.get("/neighbors");
-        let found =
-            neighbors.as_array().and_then(|list| list.iter().find(|entry| entry["name"] == name));
+        let found = neighbors.as_array().and_then(|list| list.iter().find(|entry| entry["name"] == name));
         found.unwrap_or_else(|| panic!("no neighbor {name} in {neighbors}")).clone()
     }
 
@@ -153,8 +142,7 @@ impl Daemon {
 
     pub fn service(&self, name: &str) -> Value {
         let services = self.get("/services");
-        let found =
-            services.as_array().and_then(|list| list.iter().find(|entry| entry["name"] == name));
+        let found = services.as_array().and_then(|list| list.iter().find(|entry| entry["name"] == name));
         found.unwrap_or_else(|| panic!("no service {name} in {services}")).clone()
     }
 
@@ -170,8 +158,7 @@ impl Daemon {
     fn reason(&self, prefix: &str, which: &str) -> Option<String> {
         let status = self.get("/status");
         let services = status["services"].as_array().expect("services");
-        let mut prefixes =
-            services.iter().flat_map(|service| service["prefixes"].as_array().expect("prefixes"));
+        let mut prefixes = services.iter().flat_map(|service| service["prefixes"].as_array().expect("prefixes"));
         let entry = prefixes.find(|entry| entry["prefix"] == prefix);
         let entry = entry.unwrap_or_else(|| panic!("no prefix {prefix} in {status}"));
         entry[which]["reason"].as_str().map(str::to_owned)
@@ -180,9 +167,7 @@ impl Daemon {
     /// The value of the one sample whose line starts with `sample` (name and labels).
     pub fn metric(&self, sample: &str) -> Option<f64> {
         let (_, text) = self.try_get("/metrics").unwrap_or_else(|why| panic!("{why}"));
-        let line = text
-            .lines()
-            .find(|line| line.strip_prefix(sample).is_some_and(|rest| rest.starts_with(' ')))?;
+        let line = text.lines().find(|line| line.strip_prefix(sample).is_some_and(|rest| rest.starts_with(' ')))?;
         line.rsplit(' ').next()?.parse().ok()
     }
 
@@ -194,8 +179,7 @@ impl Daemon {
     pub fn wait(&mut self, within: Duration) -> Ended {
         let start = Instant::now();
         let status = self.process.wait(within);
-        let status =
-            status.unwrap_or_else(|| panic!("still running after {within:?}:\n{}", self.log()));
+        let status = status.unwrap_or_else(|| panic!("still running after {within:?}:\n{}", self.log()));
         Ended { code: status.code(), took: start.elapsed(), said: self.log() }
     }
 
@@ -209,8 +193,7 @@ impl Daemon {
     pub fn resident(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("/proc");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
-        line.split_whitespace().nth(1).and_then(|word| word.parse::<u64>().ok()).expect("a number")
-            * 1024
+        line.split_whitespace().nth(1).and_then(|word| word.parse::<u64>().ok()).expect("a number") * 1024
     }
 
     /// User and system time used so far.
@@ -225,15 +208,9 @@ impl Daemon {
 
 /// Adds what only the laboratory knows to the `[router]` table, which must be the first.
 fn complete(config: &str, scratch: &Scratch, socket: &Path) -> String {
-    let lines = format!(
-        "[router]\ncontrol = \"{}\"\nstate-dir = \"{}\"\n",
-        socket.display(),
-        scratch.file("state").display()
-    );
-    assert!(
-        config.trim_start().starts_with("[router]"),
-        "the configuration of a test starts with [router]"
-    );
+    let lines =
+        format!("[router]\ncontrol = \"{}\"\nstate-dir = \"{}\"\n", socket.display(), scratch.file("state").display());
+    assert!(config.trim_start().starts_with("[router]"), "the configuration of a test starts with [router]");
     config.replacen("[router]\n", &lines, 1)
 }
 
@@ -256,8 +233,6 @@ pub fn command(namespace: &Namespace, arguments: &[&str]) -> Ended {
     command.args(arguments).env("NO_COLOR", "1");
     let start = Instant::now();
     let output = namespace.within(|| command.output()).expect("the binary does not run");
-    let said = [output.stdout, output.stderr]
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .concat();
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     Ended { code: output.status.code(), took: start.elapsed(), said }
 }

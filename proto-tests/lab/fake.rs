@@ -18,9 +18,7 @@ impl FakeNeighbor {
     /// On port 179 of `address`.
     pub fn listen(namespace: &Namespace, address: &str) -> Self {
         let address: IpAddr = address.parse().expect("an address");
-        let listener = namespace
-            .within(|| TcpListener::bind(SocketAddr::new(address, 179)))
-            .expect("port 179");
+        let listener = namespace.within(|| TcpListener::bind(SocketAddr::new(address, 179))).expect("port 179");
         Self::with(listener)
     }
 
@@ -51,8 +49,7 @@ impl FakeNeighbor {
 
     #[track_caller]
     pub fn accept(&self) -> Connection {
-        let (at, stream) =
-            self.arrival(seconds(10)).expect("the daemon did not connect within 10 s");
+        let (at, stream) = self.arrival(seconds(10)).expect("the daemon did not connect within 10 s");
         Connection::read_from(at, stream)
     }
 

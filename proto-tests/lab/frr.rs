@@ -35,13 +35,8 @@ impl Frr {
             let running = frr.bgpd.running();
             assert!(running, "bgpd: {:?}", std::fs::read_to_string(frr.scratch.file("bgpd.said")));
             let said = frr.vtysh("show bgp neighbors json");
-            let known =
-                serde_json::from_str::<Value>(&said).map_err(|error| format!("{error}: {said}"))?;
-            if peers.iter().all(|peer| known[&peer.address].is_object()) {
-                Ok(())
-            } else {
-                Err(said)
-            }
+            let known = serde_json::from_str::<Value>(&said).map_err(|error| format!("{error}: {said}"))?;
+            if peers.iter().all(|peer| known[&peer.address].is_object()) { Ok(()) } else { Err(said) }
         });
         frr
     }
@@ -66,12 +61,7 @@ impl Frr {
 fn start_daemon(namespace: &Namespace, scratch: &Scratch, name: &str) -> Process {
     let folder = scratch.path();
     let mut command = Command::new(find_program(name).expect("FRR is not installed"));
-    command
-        .arg("-z")
-        .arg(scratch.file("zserv.api"))
-        .arg("--vty_socket")
-        .arg(folder)
-        .args(["-P", "0"]);
+    command.arg("-z").arg(scratch.file("zserv.api")).arg("--vty_socket").arg(folder).args(["-P", "0"]);
     command.arg("-f").arg(scratch.file(&format!("{name}.conf")));
     command.arg("-i").arg(scratch.file(&format!("{name}.pid")));
     let said = std::fs::File::create(scratch.file(&format!("{name}.said"))).expect("a file");
@@ -92,8 +82,7 @@ fn configuration(asn: u32, peers: &[Peer], scratch: &Scratch) -> String {
         );
     }
     for (family, paths) in [("ipv4", "maximum-paths 64"), ("ipv6", "maximum-paths 64")] {
-        let _ =
-            writeln!(text, " address-family {family} unicast\n  {paths}\n  maximum-paths ibgp 64");
+        let _ = writeln!(text, " address-family {family} unicast\n  {paths}\n  maximum-paths ibgp 64");
         for Peer { address, .. } in peers {
             let _ = writeln!(text, "  neighbor {address} activate");
         }
@@ -110,8 +99,7 @@ impl Router for Frr {
     fn paths(&self, prefix: &str) -> Vec<Path> {
         let family = if prefix.contains(':') { "ipv6" } else { "ipv4" };
         let shown = self.json(&format!("show bgp {family} unicast {prefix} json"));
-        let mut paths: Vec<Path> =
-            shown["paths"].as_array().into_iter().flatten().map(path).collect();
+        let mut paths: Vec<Path> = shown["paths"].as_array().into_iter().flatten().map(path).collect();
         paths.sort_by(|a, b| a.from.cmp(&b.from));
         paths
     }
@@ -120,10 +108,7 @@ impl Router for Frr {
         let shown = self.neighbor(neighbor);
         Session {
             established: shown["bgpState"] == "Established",
-            times_established: shown["connectionsEstablished"]
-                .as_u64()
-                .and_then(|n| n.try_into().ok())
-                .unwrap_or(0),
+            times_established: shown["connectionsEstablished"].as_u64().and_then(|n| n.try_into().ok()).unwrap_or(0),
         }
     }
 

@@ -33,11 +33,7 @@ pub const fn millis(n: u64) -> Duration {
 
 /// Asks again and again until the answer is `Ok`; what was last wrong is part of the panic.
 #[track_caller]
-pub fn wait_for<T>(
-    what: &str,
-    within: Duration,
-    mut probe: impl FnMut() -> Result<T, String>,
-) -> T {
+pub fn wait_for<T>(what: &str, within: Duration, mut probe: impl FnMut() -> Result<T, String>) -> T {
     let start = Instant::now();
     let mut pause = millis(5);
     loop {
@@ -54,12 +50,7 @@ pub fn wait_for<T>(
 
 /// `wait_for` two values to be equal.
 #[track_caller]
-pub fn wait_equal<T: PartialEq + Debug>(
-    what: &str,
-    within: Duration,
-    wanted: &T,
-    mut probe: impl FnMut() -> T,
-) {
+pub fn wait_equal<T: PartialEq + Debug>(what: &str, within: Duration, wanted: &T, mut probe: impl FnMut() -> T) {
     wait_for(what, within, || {
         let got = probe();
         if got == *wanted { Ok(()) } else { Err(format!("got {got:?}, want {wanted:?}")) }
@@ -68,12 +59,7 @@ pub fn wait_equal<T: PartialEq + Debug>(
 
 /// The opposite: the answer must be the same all the time.
 #[track_caller]
-pub fn stays_equal<T: PartialEq + Debug>(
-    what: &str,
-    during: Duration,
-    wanted: &T,
-    mut probe: impl FnMut() -> T,
-) {
+pub fn stays_equal<T: PartialEq + Debug>(what: &str, during: Duration, wanted: &T, mut probe: impl FnMut() -> T) {
     let start = Instant::now();
     while start.elapsed() < during {
         let got = probe();
@@ -96,8 +82,7 @@ pub fn ready(programs: &[&str]) -> bool {
     eprintln!("{line}");
     if let Some(path) = std::env::var_os("SKIPPED_TESTS") {
         let file = fs::OpenOptions::new().create(true).append(true).open(path);
-        writeln!(file.expect("SKIPPED_TESTS cannot be opened"), "{line}")
-            .expect("SKIPPED_TESTS cannot be written");
+        writeln!(file.expect("SKIPPED_TESTS cannot be opened"), "{line}").expect("SKIPPED_TESTS cannot be written");
     }
     false
 }
@@ -115,8 +100,7 @@ pub struct Scratch(tempfile::TempDir);
 
 impl Scratch {
     pub fn new() -> Self {
-        let dir =
-            tempfile::Builder::new().prefix("anycaster-").tempdir().expect("no scratch folder");
+        let dir = tempfile::Builder::new().prefix("anycaster-").tempdir().expect("no scratch folder");
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
         Self(dir)
     }

@@ -19,11 +19,7 @@ impl Namespace {
     /// A fresh one with `lo` up. The name is unique to this process.
     pub fn new(label: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "interop-{}-{}-{label}",
-            std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("interop-{}-{}-{label}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         command(&["ip", "netns", "add", &name]);
         let namespace = Self { name };
         // Links that come later inherit these: nothing here waits for duplicate address detection.
@@ -54,12 +50,7 @@ impl Namespace {
     #[track_caller]
     pub fn run(&self, line: &str) -> String {
         let output = self.output(line);
-        assert!(
-            output.status.success(),
-            "{line} in {}: {}",
-            self.name,
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{line} in {}: {}", self.name, String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
@@ -78,8 +69,7 @@ impl Namespace {
 
     pub fn sysctl(&self, key: &str, value: &str) {
         let path = format!("/proc/sys/{key}");
-        self.within(|| std::fs::write(&path, value))
-            .unwrap_or_else(|error| panic!("{path}: {error}"));
+        self.within(|| std::fs::write(&path, value)).unwrap_or_else(|error| panic!("{path}: {error}"));
     }
 
     pub fn add_address(&self, device: &str, address: &str) {
@@ -148,8 +138,7 @@ pub fn link(left: (&Namespace, &str, &[&str]), right: (&Namespace, &str, &[&str]
     let (a, a_device, _) = left;
     let (b, b_device, _) = right;
     command(&[
-        "ip", "link", "add", a_device, "netns", &a.name, "type", "veth", "peer", "name", b_device,
-        "netns", &b.name,
+        "ip", "link", "add", a_device, "netns", &a.name, "type", "veth", "peer", "name", b_device, "netns", &b.name,
     ]);
     for (namespace, device, addresses) in [left, right] {
         namespace.run(&format!("ip link set {device} up"));
@@ -161,10 +150,7 @@ pub fn link(left: (&Namespace, &str, &[&str]), right: (&Namespace, &str, &[&str]
 
 #[track_caller]
 fn command(words: &[&str]) {
-    let output = Command::new(words[0])
-        .args(&words[1..])
-        .output()
-        .unwrap_or_else(|error| panic!("{words:?}: {error}"));
+    let output = Command::new(words[0]).args(&words[1..]).output().unwrap_or_else(|error| panic!("{words:?}: {error}"));
     assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 

@@ -55,11 +55,7 @@ impl Nginx {
         self.process = Some(namespace.spawn(&mut command));
         wait_for("nginx to listen", seconds(10), || {
             let sockets = namespace.run("ss -Hltn sport = :80");
-            if sockets.lines().count() == 2 {
-                Ok(())
-            } else {
-                Err(format!("listening: {sockets:?}"))
-            }
+            if sockets.lines().count() == 2 { Ok(()) } else { Err(format!("listening: {sockets:?}")) }
         });
     }
 
@@ -79,8 +75,7 @@ impl Listening {
     pub fn on(namespace: &Namespace, addresses: &[&str], port: u16) -> Self {
         let bind = |address: &&str| {
             let address: IpAddr = address.parse().expect("an address");
-            TcpListener::bind((address, port))
-                .unwrap_or_else(|error| panic!("{address} port {port}: {error}"))
+            TcpListener::bind((address, port)).unwrap_or_else(|error| panic!("{address} port {port}: {error}"))
         };
         Self(namespace.within(|| addresses.iter().map(bind).collect()))
     }

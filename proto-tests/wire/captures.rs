@@ -20,10 +20,7 @@ fn captures_do_not_panic() {
         }
         files += 1;
         let octets = std::fs::read(&path).unwrap();
-        let starts = octets
-            .windows(16)
-            .enumerate()
-            .filter(|(_, window)| window.iter().all(|octet| *octet == 0xFF));
+        let starts = octets.windows(16).enumerate().filter(|(_, window)| window.iter().all(|octet| *octet == 0xFF));
         for (start, _) in starts {
             let (good, bad) = decode_from(&octets[start..]);
             messages += good;
@@ -31,23 +28,15 @@ fn captures_do_not_panic() {
         }
     }
     say(&format!("{files} captures: {messages} messages, {notifications} notifications"));
-    assert!(
-        files > 0 && messages > files,
-        "{files} captures with {messages} messages at {}",
-        folder.display()
-    );
+    assert!(files > 0 && messages > files, "{files} captures with {messages} messages at {}", folder.display());
 }
 
 /// The first message there, as each kind of session reads it.
 fn decode_from(octets: &[u8]) -> (usize, usize) {
     let mut buffer = BytesMut::from(octets);
     let Ok(Some(frame)) = wire::frame(&mut buffer, MAX_EXTENDED_MESSAGE) else { return (0, 1) };
-    let codec = |four_octet_asn, internal| Codec {
-        four_octet_asn,
-        extended_message: true,
-        extended_next_hop: true,
-        internal,
-    };
+    let codec =
+        |four_octet_asn, internal| Codec { four_octet_asn, extended_message: true, extended_next_hop: true, internal };
     let codecs = [codec(true, false), codec(true, true), codec(false, false), codec(false, true)];
     let good = codecs.iter().filter(|codec| wire::decode(&frame, codec).is_ok()).count();
     (good, codecs.len() - good)

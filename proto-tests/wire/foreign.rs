@@ -5,13 +5,12 @@
 use std::net::IpAddr;
 
 use anycaster::bgp::wire::{
-    AS_TRANS, Asn, Attributes, Codec, Community, Family, LargeCommunity, LinkBandwidth,
-    MAX_MESSAGE, Notification, Open, Origin,
+    AS_TRANS, Asn, Attributes, Codec, Community, Family, LargeCommunity, LinkBandwidth, MAX_MESSAGE, Notification,
+    Open, Origin,
 };
 use bgpkit_parser::models::{
     AsPathSegment, AsnLength, AttributeValue, BgpMessage, BgpUpdateMessage, CapabilityValue,
-    Community as BgpkitCommunity, ExtendedCommunity, NextHopAddress, Origin as BgpkitOrigin,
-    ParamValue,
+    Community as BgpkitCommunity, ExtendedCommunity, NextHopAddress, Origin as BgpkitOrigin, ParamValue,
 };
 use bytes::Bytes;
 use ipnet::IpNet;
@@ -56,9 +55,7 @@ pub fn agree_on_open(octets: &[u8], ours: &Open) {
     );
     let mut codes = Vec::new();
     for parameter in theirs.opt_params {
-        let ParamValue::Capacities(capabilities) = parameter.param_value else {
-            panic!("not capabilities")
-        };
+        let ParamValue::Capacities(capabilities) = parameter.param_value else { panic!("not capabilities") };
         for capability in capabilities {
             codes.push(u8::from(capability.ty));
             if let CapabilityValue::FourOctetAs(value) = capability.value {
@@ -85,9 +82,7 @@ pub fn agree_on_open(octets: &[u8], ours: &Open) {
 }
 
 pub fn agree_on_notification(octets: &[u8], ours: &Notification) {
-    let BgpMessage::Notification(theirs) = bgpkit(octets, true) else {
-        panic!("not a NOTIFICATION")
-    };
+    let BgpMessage::Notification(theirs) = bgpkit(octets, true) else { panic!("not a NOTIFICATION") };
     assert_eq!((theirs.error.get_codes(), &theirs.data), ((ours.code, ours.subcode), &ours.data));
 }
 
@@ -97,13 +92,8 @@ pub fn agree_on_keepalive(octets: &[u8]) {
 }
 
 pub fn agree_on_route_refresh(octets: &[u8], family: Family, subtype: u8) {
-    let BgpMessage::RouteRefresh(theirs) = bgpkit(octets, true) else {
-        panic!("not a ROUTE-REFRESH")
-    };
-    assert_eq!(
-        ((theirs.afi, theirs.safi), theirs.subtype, theirs.data),
-        (family.numbers(), subtype, vec![])
-    );
+    let BgpMessage::RouteRefresh(theirs) = bgpkit(octets, true) else { panic!("not a ROUTE-REFRESH") };
+    assert_eq!(((theirs.afi, theirs.safi), theirs.subtype, theirs.data), (family.numbers(), subtype, vec![]));
 }
 
 pub fn agree_on_end_of_rib(octets: &[u8]) {
@@ -119,29 +109,16 @@ pub fn agree_on_withdrawals(octets: &[u8], nets: &[IpNet]) {
         let theirs = update(&octets, true);
         found.extend(theirs.withdrawn_prefixes.iter().map(|prefix| prefix.prefix));
         found.extend(
-            theirs
-                .attributes
-                .get_unreachable_nlri()
-                .iter()
-                .flat_map(|nlri| &nlri.prefixes)
-                .map(|prefix| prefix.prefix),
+            theirs.attributes.get_unreachable_nlri().iter().flat_map(|nlri| &nlri.prefixes).map(|prefix| prefix.prefix),
         );
-        let RoutecoreMessage::Update(theirs) = routecore(&octets, true) else {
-            panic!("not an UPDATE")
-        };
+        let RoutecoreMessage::Update(theirs) = routecore(&octets, true) else { panic!("not an UPDATE") };
         texts.extend(theirs.withdrawals_vec().unwrap().iter().map(ToString::to_string));
     }
     assert_eq!(found, nets);
     assert_eq!(texts, nets.iter().map(ToString::to_string).collect::<Vec<_>>());
 }
 
-pub fn agree_on_announcements(
-    octets: &[u8],
-    ours: &Attributes,
-    next_hop: IpAddr,
-    nets: &[IpNet],
-    codec: &Codec,
-) {
+pub fn agree_on_announcements(octets: &[u8], ours: &Attributes, next_hop: IpAddr, nets: &[IpNet], codec: &Codec) {
     let mapped = match (next_hop, &nets[0]) {
         (IpAddr::V4(address), IpNet::V6(_)) => IpAddr::V6(address.to_ipv6_mapped()),
         _ => next_hop,
@@ -157,12 +134,7 @@ pub fn agree_on_announcements(
         assert_eq!((understood(&theirs), next_hop_of(&theirs)), (expected.clone(), mapped));
         found.extend(theirs.announced_prefixes.iter().map(|prefix| prefix.prefix));
         found.extend(
-            theirs
-                .attributes
-                .get_reachable_nlri()
-                .iter()
-                .flat_map(|nlri| &nlri.prefixes)
-                .map(|prefix| prefix.prefix),
+            theirs.attributes.get_reachable_nlri().iter().flat_map(|nlri| &nlri.prefixes).map(|prefix| prefix.prefix),
         );
     }
     assert_eq!(found, nets);
@@ -178,18 +150,9 @@ pub fn agree_on_announcements(
         };
         texts.extend(theirs.announcements_vec().unwrap().iter().map(ToString::to_string));
         assert_eq!(theirs.multi_exit_disc().unwrap().map(|med| med.0), expected.med);
-        assert_eq!(
-            theirs.local_pref().unwrap().map(|preference| preference.0),
-            expected.local_preference
-        );
-        assert_eq!(
-            theirs.communities().unwrap().map_or(0, Iterator::count),
-            expected.communities.len()
-        );
-        assert_eq!(
-            theirs.large_communities().unwrap().map_or(0, Iterator::count),
-            expected.large_communities.len()
-        );
+        assert_eq!(theirs.local_pref().unwrap().map(|preference| preference.0), expected.local_preference);
+        assert_eq!(theirs.communities().unwrap().map_or(0, Iterator::count), expected.communities.len());
+        assert_eq!(theirs.large_communities().unwrap().map_or(0, Iterator::count), expected.large_communities.len());
     }
     assert_eq!(texts, nets.iter().map(ToString::to_string).collect::<Vec<_>>());
 }
@@ -201,12 +164,11 @@ fn as_sent(ours: LinkBandwidth) -> LinkBandwidth {
 }
 
 fn next_hop_of(update: &BgpUpdateMessage) -> IpAddr {
-    let multiprotocol =
-        update.attributes.get_reachable_nlri().map(|nlri| match nlri.next_hop.unwrap() {
-            NextHopAddress::Ipv4(address) => IpAddr::V4(address),
-            NextHopAddress::Ipv6(address) => IpAddr::V6(address),
-            other => panic!("{other:?}"),
-        });
+    let multiprotocol = update.attributes.get_reachable_nlri().map(|nlri| match nlri.next_hop.unwrap() {
+        NextHopAddress::Ipv4(address) => IpAddr::V4(address),
+        NextHopAddress::Ipv6(address) => IpAddr::V6(address),
+        other => panic!("{other:?}"),
+    });
     let classic = update.attributes.next_hop();
     assert_ne!(classic.is_some(), multiprotocol.is_some());
     classic.or(multiprotocol).unwrap()
@@ -238,8 +200,7 @@ fn understood(update: &BgpUpdateMessage) -> Attributes {
                 };
             }
             AttributeValue::Communities(communities) => {
-                found.communities =
-                    communities.iter().map(|community| Community(number(*community))).collect();
+                found.communities = communities.iter().map(|community| Community(number(*community))).collect();
             }
             AttributeValue::LargeCommunities(communities) => {
                 let ours = communities.iter().map(|theirs| {
@@ -249,9 +210,7 @@ fn understood(update: &BgpUpdateMessage) -> Attributes {
                 found.large_communities = ours.collect();
             }
             AttributeValue::ExtendedCommunities(communities) => {
-                let [ExtendedCommunity::LinkBandwidth(theirs)] = communities[..] else {
-                    panic!("{communities:?}")
-                };
+                let [ExtendedCommunity::LinkBandwidth(theirs)] = communities[..] else { panic!("{communities:?}") };
                 found.link_bandwidth = Some(LinkBandwidth {
                     asn: u32::from(theirs.global_admin),
                     bytes_per_second: theirs.bandwidth as u64,

@@ -18,7 +18,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use self::packer::Packer;
-use super::wire::{self, Attributes, Codec, Family};
+use super::wire::{self, Attributes, Codec, Family, RouteRefresh};
 use crate::Time;
 
 mod packer;
@@ -172,8 +172,7 @@ impl RibOut {
     /// A session is there: it gets everything, then End-of-RIB (RFC 4724 §2: useful without graceful restart too).
     pub fn up(&mut self, link: Link) {
         self.down();
-        self.closing =
-            Family::ALL.into_iter().filter(|family| link.speaks(*family)).map(Closing::EndOfRib).collect();
+        self.closing = Family::ALL.into_iter().filter(|family| link.speaks(*family)).map(Closing::EndOfRib).collect();
         self.sweep = Some(0);
         self.link = Some(link);
     }
@@ -213,7 +212,7 @@ impl RibOut {
             }
             self.tell_again(family, prefixes);
             if link.enhanced_route_refresh {
-                out.extend_from_slice(&wire::route_refresh(family, 1));
+                out.extend_from_slice(&wire::route_refresh(family, RouteRefresh::BEGIN));
             }
             self.closing.push(Closing::EndOfRefresh(family));
         }
@@ -224,7 +223,7 @@ impl RibOut {
             match closing {
                 Closing::EndOfRib(family) => wire::end_of_rib(family, out),
                 Closing::EndOfRefresh(family) if link.enhanced_route_refresh => {
-                    out.extend_from_slice(&wire::route_refresh(family, 2));
+                    out.extend_from_slice(&wire::route_refresh(family, RouteRefresh::END));
                 }
                 Closing::EndOfRefresh(_) => {}
             }

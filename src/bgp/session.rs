@@ -19,6 +19,7 @@
 //! The hold timer hears whether the peer speaks, the send hold timer (RFC 9687) whether it listens.
 
 mod action;
+mod hear;
 mod link;
 mod open;
 mod pause;
@@ -38,12 +39,12 @@ use serde::{Deserialize, Serialize};
 pub use self::action::{Action, Count, Kind, Received};
 use self::link::Link;
 use self::open::Agreed;
-use self::pause::{Backoff, Jitter, Pause};
+use self::pause::{Backoff, Pause, jittered};
 use self::transition::{End, Farewell};
 use crate::Time;
-use crate::bgp::wire::{Asn, Codec, Family, Notification};
-use crate::config;
 use crate::bgp::connection::{Closed, ConnectionId};
+use crate::bgp::wire::{Asn, Codec, Families, Family, Notification};
+use crate::dice::Dice;
 
 /// Most octets sent to `io` and not yet written: enough to fill a 10 Gbit/s link's round trip in a rack, little enough
 /// that a neighbor who stops reading keeps its backlog with us as a difference to send, not as bytes.
@@ -58,11 +59,11 @@ const LARGE_HOLD: Duration = Duration::from_secs(240);
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Settings {
     pub name: String,
-    pub peer_asn: config::PeerAsn,
+    pub peer_asn: PeerAsn,
     /// The AS this neighbor knows us by.
     pub local_asn: Asn,
     pub address: SocketAddr,
-    pub families: config::Families,
+    pub families: Families,
     pub hold_time: u16,
     pub min_hold_time: u16,
     pub connect_retry: Duration,
@@ -78,6 +79,16 @@ pub struct Settings {
     pub seed: u64,
 }
 
+/// Which AS the peer has to be of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum PeerAsn {
+    Is(Asn),
+    /// Any but ours.
+    External,
+    /// Ours.
+    Internal,
+}
+
 /// What both OPENs agreed on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Negotiated {
@@ -89,7 +100,6 @@ pub struct Negotiated {
     /// `None`: no hold timer and no KEEPALIVEs.
     pub hold_time: Option<Duration>,
     pub local: SocketAddr,
-    pub peer_id: Ipv4Addr,
     pub peer_asn: u32,
 }
 
@@ -116,7 +126,6 @@ pub struct Status {
     pub up_since: Option<Time>,
     /// When the next dial comes, where one is waited for.
     pub retry_at: Option<Time>,
-    pub local: Option<SocketAddr>,
     /// Why the last connection ended; stays when the next one comes up.
     pub last_error: Option<String>,
 }
@@ -126,13 +135,36 @@ enum State {
     /// Not enabled.
     Stopped,
     /// After a protocol error.
-    Idle { id: Ipv4Addr, retry_at: Time },
+    Idle {
+        id: Ipv4Addr,
+        retry_at: Time,
+    },
     /// After a transport failure.
-    Active { id: Ipv4Addr, retry_at: Time },
-    Connect { id: Ipv4Addr, connection: ConnectionId, give_up_at: Time },
-    OpenSent { link: Link, give_up_at: Time },
-    OpenConfirm { link: Link, agreed: Agreed, liveness: Option<Liveness>, confirm_by: Time },
-    Established { link: Link, agreed: Agreed, liveness: Option<Liveness>, since: Time },
+    Active {
+        id: Ipv4Addr,
+        retry_at: Time,
+    },
+    Connect {
+        id: Ipv4Addr,
+        connection: ConnectionId,
+        give_up_at: Time,
+    },
+    OpenSent {
+        link: Link,
+        give_up_at: Time,
+    },
+    OpenConfirm {
+        link: Link,
+        agreed: Agreed,
+        liveness: Option<Liveness>,
+        confirm_by: Time,
+    },
+    Established {
+        link: Link,
+        agreed: Agreed,
+        liveness: Option<Liveness>,
+        since: Time,
+    },
 }
 
 /// The two timers of a session with a hold time.
@@ -144,9 +176,9 @@ struct Liveness {
 }
 
 impl Liveness {
-    fn new(now: Time, hold: Duration, jitter: &mut Jitter) -> Self {
+    fn new(now: Time, hold: Duration, dice: &mut Dice) -> Self {
         let mut liveness = Self { hold, expires_at: now + hold, keepalive_at: now };
-        liveness.spoke(now, jitter);
+        liveness.spoke(now, dice);
         liveness
     }
 
@@ -155,8 +187,8 @@ impl Liveness {
     }
 
     /// A third of the hold time with jitter (RFC 4271 §10), and never more than one a second (§4.4).
-    fn spoke(&mut self, now: Time, jitter: &mut Jitter) {
-        self.keepalive_at = now + jitter.of(self.hold / 3).max(Duration::from_secs(1));
+    fn spoke(&mut self, now: Time, dice: &mut Dice) {
+        self.keepalive_at = now + jittered(self.hold / 3, dice).max(Duration::from_secs(1));
     }
 }
 
@@ -167,7 +199,7 @@ pub struct Session {
     /// When the state got its present name.
     since: Time,
     backoff: Backoff,
-    jitter: Jitter,
+    dice: Dice,
     next_connection: u64,
     last_error: Option<String>,
     /// Drained after every call, so there is nothing to write down.
@@ -182,7 +214,7 @@ impl Session {
             state: State::Stopped,
             since: Time::default(),
             backoff: Backoff::default(),
-            jitter: Jitter(settings.seed),
+            dice: Dice::new(settings.seed),
             next_connection: settings.connections,
             last_error: None,
             actions: VecDeque::new(),
@@ -277,7 +309,8 @@ impl Session {
         self.actions.pop_front()
     }
 
-    /// Whole UPDATEs, and the ROUTE-REFRESHes that mark a refresh (RFC 7313), where Established; ask [`Self::room`] first. [`Action::Flushed`] brings `mark` back.
+    /// Whole UPDATEs, and the ROUTE-REFRESHes that mark a refresh (RFC 7313), where Established; ask [`Self::room`]
+    /// first. [`Action::Flushed`] brings `mark` back.
     pub fn send(&mut self, now: Time, bytes: Bytes, mark: u64) {
         let (updates, refreshes) = action::count_messages(&bytes);
         if let State::Established { link, liveness, .. } = &mut self.state {
@@ -285,7 +318,7 @@ impl Session {
             if let Some(liveness) = liveness
                 && updates > 0
             {
-                liveness.spoke(now, &mut self.jitter);
+                liveness.spoke(now, &mut self.dice);
             }
             link.outbox.push(now, bytes.clone(), Some(mark));
             self.actions.push_back(Action::Send { connection: link.connection, bytes });
@@ -311,19 +344,12 @@ impl Session {
     }
 
     pub fn status(&self) -> Status {
-        let (mut retry, mut local, mut agreed, mut up_since) = (None, None, None, None);
+        let (mut retry_at, mut agreed, mut up_since) = (None, None, None);
         match &self.state {
-            State::Stopped | State::Connect { .. } => {}
-            State::Idle { retry_at, .. } | State::Active { retry_at, .. } => {
-                retry = Some(*retry_at);
-            }
-            State::OpenSent { link, .. } => local = Some(link.local),
-            State::OpenConfirm { link, agreed: both, .. } => {
-                (local, agreed) = (Some(link.local), Some(both));
-            }
-            State::Established { link, agreed: both, since, .. } => {
-                (local, agreed, up_since) = (Some(link.local), Some(both), Some(*since));
-            }
+            State::Stopped | State::Connect { .. } | State::OpenSent { .. } => {}
+            State::Idle { retry_at: at, .. } | State::Active { retry_at: at, .. } => retry_at = Some(*at),
+            State::OpenConfirm { agreed: both, .. } => agreed = Some(both),
+            State::Established { agreed: both, since, .. } => (agreed, up_since) = (Some(both), Some(*since)),
         }
         Status {
             state: self.state.name(),
@@ -331,8 +357,7 @@ impl Session {
             negotiated: agreed.map(|both| both.negotiated),
             capabilities: agreed.map(|both| both.capabilities.clone()).unwrap_or_default(),
             up_since,
-            retry_at: retry,
-            local,
+            retry_at,
             last_error: self.last_error.clone(),
         }
     }

@@ -1,14 +1,13 @@
 //! BGP messages as bytes and as values (RFC 4271 §4); imports nothing else of this crate.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
 
 use bytes::Bytes;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-pub use community::CommunityError;
 pub use decode::decode;
 pub use encode::{keepalive, notification, open, route_refresh};
 pub use frame::frame;
@@ -83,6 +82,22 @@ impl Family {
             (1, 1) => Some(Self::Ipv4),
             (2, 1) => Some(Self::Ipv6),
             _ => None,
+        }
+    }
+}
+
+/// Which of them are spoken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Families {
+    pub ipv4: bool,
+    pub ipv6: bool,
+}
+
+impl Families {
+    pub const fn has(self, family: Family) -> bool {
+        match family {
+            Family::Ipv4 => self.ipv4,
+            Family::Ipv6 => self.ipv6,
         }
     }
 }
@@ -213,8 +228,16 @@ pub enum Message {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RouteRefresh {
     pub family: Option<Family>,
-    /// 0 request, 1 begin, 2 end of route refresh; others are ignored (RFC 7313 §5).
+    /// One of those below; others are ignored (RFC 7313 §5).
     pub subtype: u8,
+}
+
+impl RouteRefresh {
+    pub const REQUEST: u8 = 0;
+    /// BoRR
+    pub const BEGIN: u8 = 1;
+    /// EoRR
+    pub const END: u8 = 2;
 }
 
 /// A received UPDATE as far as an announce-only speaker looks at it.
@@ -249,6 +272,3 @@ pub struct Frame {
     pub kind: u8,
     pub body: Bytes,
 }
-
-/// Next hop of an announcement; which of the two an IPv4 prefix may have is [`Codec::extended_next_hop`]'s to say.
-pub type NextHop = IpAddr;

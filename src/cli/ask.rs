@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::paint::Paint;
-use crate::io::{client, terminal};
+use crate::io::{client, clock, terminal};
 
 pub(super) struct Daemon {
     pub(super) socket: PathBuf,
@@ -53,7 +53,7 @@ impl Daemon {
         if self.json {
             terminal::print(&answer.body);
         } else {
-            let screen = Screen { now: terminal::now(), paint: Paint::new(terminal::colour()) };
+            let screen = Screen { now: clock::since_1970(), paint: Paint::new(terminal::colour()) };
             terminal::print(render(&value, screen).as_bytes());
         }
         exit_code(&value)

@@ -7,10 +7,10 @@ use std::path::Path;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::bgp::wire::{Attributes, Family, Origin};
-use crate::plan;
-use crate::config::{self, Config, Diagnostic, Neighbor, Service, Severity};
+use crate::bgp::wire::{Attributes, Family, LinkBandwidth, Origin};
+use crate::config::{self, Bandwidth, Config, Diagnostic, Neighbor, Service, Severity};
 use crate::io::files;
+use crate::plan;
 
 /// Prints what [`outcome`] says and gives its exit code.
 pub fn check(path: &Path, json: bool, colour: bool) -> u8 {
@@ -92,10 +92,7 @@ fn owned(config: &Config) -> Vec<Owned<'_>> {
 
 impl Config {
     fn told<'a>(&'a self, service: &'a Service, family: Family) -> Vec<(&'a Neighbor, Attributes)> {
-        let carries = |neighbor: &&Neighbor| match family {
-            Family::Ipv4 => neighbor.families.ipv4,
-            Family::Ipv6 => neighbor.families.ipv6,
-        };
+        let carries = |neighbor: &&Neighbor| neighbor.families.has(family);
         let neighbors = service.neighbors.iter().filter_map(|index| self.neighbors.get(*index)).filter(carries);
         let route = plan::route(service, false);
         neighbors.map(|neighbor| (neighbor, plan::attributes(&route, &self.router, neighbor))).collect()
@@ -110,7 +107,8 @@ pub fn render(config: &Config) -> String {
         let prefix = owned.prefix.to_string();
         if let Some((wider, other)) = owned.within {
             let (service, other) = (&owned.service.name, &other.name);
-            notes.push_str(&format!("{prefix} of {service} lies in {wider} of {other}: {service} owns its addresses\n"));
+            notes
+                .push_str(&format!("{prefix} of {service} lies in {wider} of {other}: {service} owns its addresses\n"));
         }
         let mut groups: Vec<(Vec<String>, String)> = Vec::new();
         for (neighbor, attributes) in &owned.told {
@@ -174,24 +172,12 @@ fn describe(owned: &Owned<'_>, neighbor: &Neighbor, attributes: &Attributes) -> 
     if !large.is_empty() {
         parts.push(format!("large-communities {}", large.join(" ")));
     }
-    parts.extend(attributes.link_bandwidth.map(|bandwidth| {
-        let kind = if bandwidth.transitive { "" } else { " non-transitive" };
-        format!("bandwidth {}{kind}", bits(bandwidth.bytes_per_second))
+    parts.extend(attributes.link_bandwidth.map(|LinkBandwidth { bytes_per_second, transitive, .. }| {
+        let kind = if transitive { "" } else { " non-transitive" };
+        format!("bandwidth {}{kind}", Bandwidth { bytes_per_second })
     }));
     parts.extend(next_hop(&owned.prefix, neighbor).map(|address| format!("next-hop {address}")));
     parts.join(", ")
-}
-
-/// As in the file.
-fn bits(bytes_per_second: u64) -> String {
-    let bits = u128::from(bytes_per_second) * 8;
-    let units = [(1_000_000_000, "Gbit"), (1_000_000, "Mbit"), (1_000, "kbit")];
-    let unit = units.into_iter().find(|(size, _)| bits >= *size);
-    let (size, name) = unit.unwrap_or((1, "bit"));
-    let fraction = format!("{:03}", bits % size * 1_000 / size);
-    let fraction = fraction.trim_end_matches('0');
-    let point = if fraction.is_empty() { "" } else { "." };
-    format!("{}{point}{fraction}{name}", bits / size)
 }
 
 fn origin(origin: Origin) -> &'static str {

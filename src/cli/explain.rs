@@ -5,7 +5,10 @@ use serde::Deserialize;
 use super::ask::Screen;
 use super::paint::{Ink, age, printable};
 use super::table::{Cell, Table, cell};
-use crate::status::Explanation;
+use crate::status::{Explanation, Step};
+
+/// Reasons of a neighbor alone: the prefix itself would be announced.
+const OF_A_NEIGHBOR: [&str; 4] = ["no-session", "family-not-negotiated", "no-next-hop", "not-selected"];
 
 /// A prefix gives one, a service one for each of its prefixes.
 #[derive(Deserialize)]
@@ -30,14 +33,12 @@ pub(super) fn exit_code(explained: &Explained) -> u8 {
 }
 
 pub(super) fn render(explained: &Explained, screen: Screen) -> String {
-    let chains: Vec<String> =
-        explained.all().iter().map(|explanation| chain(explanation, screen)).collect();
+    let chains: Vec<String> = explained.all().iter().map(|explanation| chain(explanation, screen)).collect();
     chains.join("\n")
 }
 
 fn chain(explanation: &Explanation, screen: Screen) -> String {
-    let broken = explanation.steps.iter().find(|step| !step.ok);
-    let (verdict, ink) = match (explanation.announced, broken) {
+    let (verdict, ink) = match (explanation.announced, deciding(explanation)) {
         (true, None) => ("announced".to_owned(), Ink::Good),
         (true, Some(step)) => (format!("announced, kept although not ok: {}", step.step), Ink::Warn),
         (false, Some(step)) => (format!("NOT announced: {}", step.step), Ink::Bad),
@@ -45,8 +46,7 @@ fn chain(explanation: &Explanation, screen: Screen) -> String {
     };
     let name = printable(&explanation.prefix);
     let service = printable(&explanation.service);
-    let mut text =
-        format!("{name} of service {service}: {}\n", screen.paint.text(ink, &printable(&verdict)));
+    let mut text = format!("{name} of service {service}: {}\n", screen.paint.text(ink, &printable(&verdict)));
     let mut table = Table::plain();
     for step in &explanation.steps {
         let since = step.since.as_deref().map(|since| since_and_ago(since, screen));
@@ -68,6 +68,16 @@ fn chain(explanation: &Explanation, screen: Screen) -> String {
     }
     text.push_str(&table.render("  ", screen));
     text
+}
+
+/// The step that is the reason. What is only kept may stand before it; the one that decided says since when it does.
+fn deciding(explanation: &Explanation) -> Option<&Step> {
+    let reasons = explanation.neighbors.iter().map(|neighbor| neighbor.held.as_deref().unwrap_or_default());
+    if !explanation.neighbors.is_empty() && reasons.into_iter().all(|reason| OF_A_NEIGHBOR.contains(&reason)) {
+        return None;
+    }
+    let mut broken = explanation.steps.iter().filter(|step| !step.ok);
+    broken.clone().find(|step| step.since.is_some()).or_else(|| broken.next())
 }
 
 fn mark(ok: bool) -> Cell {

@@ -40,9 +40,7 @@ pub(super) fn table(neighbors: &[Neighbor], screen: Screen) -> String {
     if neighbors.is_empty() {
         return "no neighbors are configured\n".to_owned();
     }
-    let mut table = Table::new(&[
-        "NEIGHBOR", "ADDRESS", "AS", "STATE", "FOR", "IPV4", "IPV6", "FLAPS", "LAST ERROR",
-    ]);
+    let mut table = Table::new(&["NEIGHBOR", "ADDRESS", "AS", "STATE", "FOR", "IPV4", "IPV6", "FLAPS", "LAST ERROR"]);
     for neighbor in neighbors {
         table.row([
             cell(&neighbor.name),

@@ -84,12 +84,7 @@ fn exceptions(status: &Status) -> Vec<Exception<'_>> {
         .collect()
 }
 
-fn whole<'a>(
-    service: &'a str,
-    prefix: &'a Prefix,
-    reason: &'a Reason,
-    announced: bool,
-) -> Exception<'a> {
+fn whole<'a>(service: &'a str, prefix: &'a Prefix, reason: &'a Reason, announced: bool) -> Exception<'a> {
     Exception {
         announced,
         intended: !announced && INTENDED.contains(&reason.reason.as_str()),
@@ -101,11 +96,7 @@ fn whole<'a>(
 }
 
 /// The neighbors that are not told a prefix which others are, but for those that the service does not name.
-fn partial<'a>(
-    service: &'a str,
-    prefix: &'a Prefix,
-    neighbors: &'a [Neighbor],
-) -> impl Iterator<Item = Exception<'a>> {
+fn partial<'a>(service: &'a str, prefix: &'a Prefix, neighbors: &'a [Neighbor]) -> impl Iterator<Item = Exception<'a>> {
     let silent = (prefix.neighbors.iter())
         .filter(|neighbor| neighbor.held.as_deref().is_some_and(|reason| reason != "not-selected"));
     silent.map(move |neighbor| Exception {

@@ -1,6 +1,5 @@
 //! `[[services.NAME.checks]]`
 
-use std::collections::BTreeMap;
 use std::num::NonZeroU8;
 use std::time::Duration;
 
@@ -9,7 +8,12 @@ use super::report::{At, Fault, Report};
 use super::service::WHEN_DOWN;
 use super::tree::{Keys, Table, Value};
 use super::values;
-use super::{Check, CheckKind, ExecCheck, HttpCheck, Target, TcpCheck, Tls, WhenDown};
+use super::{Check, CheckKind, Target, TcpCheck, WhenDown};
+use exec::exec;
+use http::{http, tls};
+
+mod exec;
+mod http;
 
 const COMMON: [&str; 10] =
     ["name", "type", "interval", "timeout", "fast-interval", "jitter", "rise", "fall", "on-fail", "target"];
@@ -23,17 +27,7 @@ const HTTP: Keys = Keys {
 };
 pub(super) const HTTPS: Keys = Keys {
     shared: &COMMON,
-    now: &[
-        "port",
-        "path",
-        "method",
-        "headers",
-        "expect-status",
-        "expect-body",
-        "server-name",
-        "ca-file",
-        "insecure",
-    ],
+    now: &["port", "path", "method", "headers", "expect-status", "expect-body", "server-name", "ca-file", "insecure"],
     later: &LATER,
 };
 pub(super) const EXEC: Keys = Keys { shared: &COMMON, now: &["command", "user", "env"], later: &LATER };
@@ -56,18 +50,7 @@ const ANY: Keys = Keys {
         "user",
         "env",
     ],
-    later: &[
-        "weight-from",
-        "query",
-        "record",
-        "transport",
-        "service",
-        "tls",
-        "max-age",
-        "exists",
-        "unit",
-        "ttl",
-    ],
+    later: &["weight-from", "query", "record", "transport", "service", "tls", "max-age", "exists", "unit", "ttl"],
 };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,9 +64,6 @@ enum Type {
 const TYPES: [(&str, Type); 4] =
     [("tcp", Type::Tcp), ("http", Type::Http), ("https", Type::Https), ("exec", Type::Exec)];
 const TYPES_LATER: [&str; 7] = ["dns", "grpc", "udp", "unix", "file", "systemd", "push"];
-
-/// Set for every command by the daemon itself.
-const OUR_ENVIRONMENT: [&str; 5] = ["SERVICE", "ADDRESS", "STATE", "REASON", "PREFIXES"];
 
 pub(super) struct CheckRead {
     /// Where certificates are not verified.
@@ -173,7 +153,10 @@ impl Type {
 fn check_type(value: &Value<'_>) -> Result<Type, Fault> {
     match value.text()? {
         text if TYPES_LATER.contains(&text) => {
-            let fault = Fault::new(format!("checks of type {text:?} are not supported yet"), "known, but not part of this version");
+            let fault = Fault::new(
+                format!("checks of type {text:?} are not supported yet"),
+                "known, but not part of this version",
+            );
             Err(fault.help("supported: tcp, http, https, exec"))
         }
         _ => values::word(value, &TYPES),
@@ -255,157 +238,4 @@ fn tcp(table: &Table<'_>, report: &mut Report) -> Option<CheckKind> {
     let expect = table.read("expect", report, plain_text);
     let port = table.need("port", report, values::port)?;
     Some(CheckKind::Tcp(TcpCheck { port, send, expect }))
-}
-
-fn http(table: &Table<'_>, tls: Option<Tls>, report: &mut Report) -> Option<CheckKind> {
-    let port = table.read("port", report, values::port).unwrap_or(if tls.is_some() { 443 } else { 80 });
-    let path = table.read("path", report, request_path).unwrap_or_else(|| "/".to_owned());
-    let method = table.read("method", report, method).unwrap_or_else(|| "GET".to_owned());
-    let headers = headers(table, report);
-    let statuses = table.list("expect-status", report, |v| values::small::<u16>(v, 100, 599));
-    if table.get("expect-status").and_then(|entry| entry.value.items().ok()).is_some_and(|items| items.is_empty()) {
-        let fault = Fault::new("no status would pass", "should be like [200, 204]");
-        report.push(fault.at(&table.at("expect-status")));
-    }
-    let expect_status = statuses.map(|list| list.into_iter().map(|(_, status)| status).collect());
-    let expect_body = table.read("expect-body", report, expression);
-    if expect_body.is_some() && method == "HEAD" {
-        let fault = Fault::new("an answer to HEAD has no body", "can never match");
-        report.push(fault.at(&table.at("expect-body")));
-    }
-    Some(CheckKind::Http(Box::new(HttpCheck {
-        port,
-        path,
-        method,
-        headers,
-        expect_status: expect_status.unwrap_or_else(|| vec![200]),
-        expect_body,
-        tls,
-    })))
-}
-
-fn request_path(value: &Value<'_>) -> Result<String, Fault> {
-    let text = value.text()?;
-    if !text.starts_with('/') {
-        return Err(Fault::new(format!("not a path: {text:?}"), "should start with /"));
-    }
-    if !text.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
-        return Err(Fault::new(format!("not a path: {text:?}"), "percent-encode spaces, # and what is not ASCII"));
-    }
-    Ok(text.to_owned())
-}
-
-/// RFC 9110 §5.6.2: what methods and header names are made of.
-fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
-}
-
-fn method(value: &Value<'_>) -> Result<String, Fault> {
-    let text = value.text()?;
-    if !is_token(text) || text == "CONNECT" {
-        return Err(Fault::new(format!("not a method for a check: {text:?}"), "should be like \"GET\" or \"HEAD\""));
-    }
-    if text.bytes().any(|b| b.is_ascii_lowercase()) {
-        let meant = text.to_ascii_uppercase();
-        return Err(Fault::new("methods are written in capitals", format!("did you mean {meant:?}?")));
-    }
-    Ok(text.to_owned())
-}
-
-fn headers(table: &Table<'_>, report: &mut Report) -> Vec<(String, String)> {
-    let Some(headers) = table.table("headers", report) else { return Vec::new() };
-    let mut read = Vec::new();
-    for entry in headers.entries() {
-        if !is_token(entry.key) {
-            let fault = Fault::new(format!("not the name of a header: {:?}", entry.key), "letters, digits and -");
-            report.push(fault.at(&entry.at));
-        }
-        let value = headers.read(entry.key, report, |v| match v.text()? {
-            // RFC 9110 §5.5
-            text if text.bytes().all(|b| b == b'\t' || b == b' ' || b.is_ascii_graphic()) => Ok(text.to_owned()),
-            text => Err(Fault::new(format!("not the value of a header: {text:?}"), "printable ASCII only")),
-        });
-        read.extend(value.map(|value| (entry.key.to_owned(), value)));
-    }
-    read
-}
-
-fn expression(value: &Value<'_>) -> Result<String, Fault> {
-    let text = value.text()?;
-    match regex::Regex::new(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => {
-            let why = error.to_string();
-            let why = why.lines().last().unwrap_or("").trim();
-            Err(Fault::new("not a regular expression", why.strip_prefix("error: ").unwrap_or(why)))
-        }
-    }
-}
-
-fn tls(table: &Table<'_>, report: &mut Report) -> Tls {
-    let server_name = table.read("server-name", report, |v| {
-        let text = v.text()?;
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_';
-        let label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(plain);
-        if text.len() > 253 || !(text.split('.').all(label) || text.parse::<std::net::IpAddr>().is_ok()) {
-            return Err(Fault::new(format!("not the name of a server: {text:?}"), "should be like \"www.example.net\""));
-        }
-        Ok(text.to_owned())
-    });
-    let ca_file = table.read("ca-file", report, values::path);
-    let insecure = table.read("insecure", report, Value::boolean).unwrap_or(false);
-    if let (true, Some(_)) = (insecure, &ca_file) {
-        let fault = Fault::new("insecure = true does not look at ca-file", "one of them has to go");
-        report.push(fault.at(&table.at("insecure")).also(&table.at("ca-file"), "never used"));
-    }
-    Tls { server_name, ca_file, insecure }
-}
-
-fn exec(table: &Table<'_>, report: &mut Report) -> Option<CheckKind> {
-    let command = table.need("command", report, command);
-    let user = table.read("user", report, values::account);
-    let env = environment(table, report);
-    Some(CheckKind::Exec(ExecCheck { command: command?, user, env }))
-}
-
-/// One argv, never empty.
-fn command(value: &Value<'_>) -> Result<Vec<String>, Fault> {
-    if let Ok(text) = value.text() {
-        let words: Vec<&str> = text.split_whitespace().collect();
-        return Err(Fault::new("a command is a list of arguments", format!("did you mean {words:?}?"))
-            .help("no shell is involved; for one: [\"/bin/sh\", \"-c\", \"...\"]"));
-    }
-    let mut argv = Vec::new();
-    for item in value.items()? {
-        let text = item.text()?;
-        if text.contains('\0') {
-            return Err(Fault::new("an argument cannot hold a zero byte", ""));
-        }
-        argv.push(text.to_owned());
-    }
-    match argv.first().map(String::as_str) {
-        None | Some("") => Err(Fault::new("no command", "should be like [\"/usr/lib/check\", \"argument\"]")),
-        Some(_) => Ok(argv),
-    }
-}
-
-fn environment(table: &Table<'_>, report: &mut Report) -> BTreeMap<String, String> {
-    let mut env = BTreeMap::new();
-    let Some(table) = table.table("env", report) else { return env };
-    for entry in table.entries() {
-        if entry.key.is_empty() || entry.key.contains(['=', '\0']) {
-            let fault = Fault::new(format!("not the name of a variable: {:?}", entry.key), "no = in it");
-            report.push(fault.at(&entry.at));
-        }
-        if OUR_ENVIRONMENT.contains(&entry.key) {
-            let fault = Fault::new(format!("{} is set by anycaster", entry.key), "choose another name");
-            report.push(fault.at(&entry.at));
-        }
-        let value = table.read(entry.key, report, |v| match v.text()? {
-            text if text.contains('\0') => Err(Fault::new("a variable cannot hold a zero byte", "")),
-            text => Ok(text.to_owned()),
-        });
-        env.extend(value.map(|value| (entry.key.to_owned(), value)));
-    }
-    env
 }

@@ -13,7 +13,8 @@ use super::tree::{self, Keys, Table};
 use super::{Config, Loaded, Source};
 
 const ROOT: Keys = Keys {
-    shared: &[], now: &["router", "neighbor-defaults", "neighbors", "services", "drain", "metrics"],
+    shared: &[],
+    now: &["router", "neighbor-defaults", "neighbors", "services", "drain", "metrics"],
     later: &["stop", "guard", "pmtud"],
 };
 

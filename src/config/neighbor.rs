@@ -8,10 +8,11 @@ use super::report::{At, Fault, Report};
 use super::tree::{Keys, Table, Value};
 use super::values;
 use super::{Families, LinkBandwidthMode, Neighbor, NextHopPolicy, PeerAsn, Policy};
-use crate::bgp::wire::Asn;
+use crate::bgp::wire::{self, Asn};
 
 pub(super) const NEIGHBOR: Keys = Keys {
-    shared: &[], now: &[
+    shared: &[],
+    now: &[
         "address",
         "asn",
         "enabled",
@@ -47,8 +48,12 @@ pub(super) const NEIGHBOR: Keys = Keys {
 };
 
 /// Each side of [`Policy`] (service and neighbor) may have so many of each kind: both together, with the longest path,
-/// leave half of a 4096-octet UPDATE to prefixes.
+/// leave more than a third of a 4096-octet UPDATE to prefixes.
 const COMMUNITIES_AT_MOST: usize = 64;
+// What may be configured goes out whole; beside it graceful-shutdown, where a route is depreferred.
+const _: () = assert!(2 * COMMUNITIES_AT_MOST < wire::MAX_COMMUNITIES);
+const _: () = assert!(2 * COMMUNITIES_AT_MOST <= wire::MAX_LARGE_COMMUNITIES);
+
 /// Longer paths are dropped by some networks, and do not move traffic any further.
 const PREPEND_AT_MOST: u8 = 10;
 

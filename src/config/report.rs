@@ -54,7 +54,15 @@ impl Fault {
 
     pub(super) fn at(self, at: &At) -> Problem {
         let Self { message, label, help } = self;
-        Problem { severity: Severity::Error, at: Some(at.clone()), message, label, also: Vec::new(), help, kind: Kind::Value }
+        Problem {
+            severity: Severity::Error,
+            at: Some(at.clone()),
+            message,
+            label,
+            also: Vec::new(),
+            help,
+            kind: Kind::Value,
+        }
     }
 }
 

@@ -11,12 +11,14 @@ use super::{Log, LogFormat, LogLevel, Metrics, Router};
 use crate::bgp::wire::Asn;
 
 pub(super) const ROUTER: Keys = Keys {
-    shared: &[], now: &["asn", "id", "bandwidth", "state-dir", "control", "control-group", "http", "log"],
+    shared: &[],
+    now: &["asn", "id", "bandwidth", "state-dir", "control", "control-group", "http", "log"],
     later: &["listen", "start"],
 };
 pub(super) const LOG: Keys = Keys { shared: &[], now: &["format", "level"], later: &[] };
 pub(super) const METRICS: Keys = Keys { shared: &[], now: &["max-prefixes"], later: &[] };
-pub(super) const DRAIN: Keys = Keys { shared: &[], now: &["withdraw-settle"], later: &["steps", "quiet", "min-wait", "grace"] };
+pub(super) const DRAIN: Keys =
+    Keys { shared: &[], now: &["withdraw-settle"], later: &["steps", "quiet", "min-wait", "grace"] };
 
 const FORMATS: [(&str, LogFormat); 3] =
     [("text", LogFormat::Text), ("json", LogFormat::Json), ("journald", LogFormat::Journald)];

@@ -57,7 +57,9 @@ fn owners<'a>(services: &'a [ServiceRead], report: &mut Report) -> Owners<'a> {
                 Some((owner, _)) if *owner == name => {}
                 Some((owner, first)) => {
                     let fault = Fault::new(format!("{prefix} belongs to two services"), format!("also in {name:?}"));
-                    let fault = fault.help("a more specific prefix in another service is allowed: the longest match owns an address");
+                    let fault = fault.help(
+                        "a more specific prefix in another service is allowed: the longest match owns an address",
+                    );
                     report.push(fault.at(at).also(first, format!("first in {owner:?}")));
                 }
             }
@@ -162,8 +164,10 @@ fn bandwidth(read: &ServiceRead, report: &mut Report) {
         }
         Some(bandwidth) if bandwidth.share(service.weight) >= WRAPS_AT => {
             let gbit = bandwidth.share(service.weight) / 125_000_000;
-            let fault = Fault::new("bandwidth above 34 Gbit/s", format!("{gbit} Gbit/s are announced for {:?}", service.name));
-            let fault = fault.help("FRR 8 wraps at 2^32 bytes a second; all members count the same with any smaller number");
+            let fault =
+                Fault::new("bandwidth above 34 Gbit/s", format!("{gbit} Gbit/s are announced for {:?}", service.name));
+            let fault =
+                fault.help("FRR 8 wraps at 2^32 bytes a second; all members count the same with any smaller number");
             report.push(fault.at(&read.bandwidth_at).warning());
         }
         None | Some(_) => {}
@@ -201,7 +205,10 @@ fn quorum(read: &ServiceRead, report: &mut Report) {
 /// What an operator may not have meant.
 fn watched(read: &ServiceRead, report: &mut Report) {
     if read.all_checks && read.service.checks.is_empty() && read.service.binding.listen.is_empty() {
-        let fault = Fault::new(format!("service {:?} has no check and no listener", read.service.name), "the address alone decides");
+        let fault = Fault::new(
+            format!("service {:?} has no check and no listener", read.service.name),
+            "the address alone decides",
+        );
         report.push(fault.at(&read.at).warning());
     }
     for at in &read.insecure_at {
@@ -223,7 +230,8 @@ fn families(read: &ServiceRead, neighbors: &[NeighborRead], report: &mut Report)
         IpNet::V6(_) => told.iter().any(|neighbor| neighbor.families.ipv6),
     };
     if let Some((at, prefix)) = read.prefixes.iter().find(|(_, prefix)| !carried(prefix)) {
-        let fault = Fault::new(format!("{prefix} is announced to nobody"), "no neighbor of this service has its family");
+        let fault =
+            Fault::new(format!("{prefix} is announced to nobody"), "no neighbor of this service has its family");
         report.push(fault.at(at).warning());
     }
 }

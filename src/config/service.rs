@@ -10,11 +10,12 @@ use super::neighbor::{policy, twice};
 use super::report::{At, Fault, Report};
 use super::tree::{Keys, Table, Value};
 use super::values;
-use super::{Bandwidth, Binding, Health, Listen, Protocol, Quorum, Service, WhenDown};
+use super::{Bandwidth, Binding, Health, Listen, Quorum, Service, WhenDown};
 use crate::bgp::wire::Origin;
 
 pub(super) const SERVICE: Keys = Keys {
-    shared: &[], now: &[
+    shared: &[],
+    now: &[
         "prefixes",
         "enabled",
         "neighbors",
@@ -32,14 +33,15 @@ pub(super) const SERVICE: Keys = Keys {
     ],
     later: &["depends-on"],
 };
-pub(super) const BINDING: Keys = Keys { shared: &[], now: &["interface", "manage", "listen", "grace"], later: &["linger"] };
+pub(super) const BINDING: Keys =
+    Keys { shared: &[], now: &["interface", "manage", "listen", "grace"], later: &["linger"] };
 pub(super) const HEALTH: Keys = Keys {
-    shared: &[], now: &["quorum", "per-prefix", "start-hold", "when-down", "disable-file"],
+    shared: &[],
+    now: &["quorum", "per-prefix", "start-hold", "when-down", "disable-file"],
     later: &["ramp", "damping", "hooks"],
 };
 
-const ORIGINS: [(&str, Origin); 3] =
-    [("igp", Origin::Igp), ("egp", Origin::Egp), ("incomplete", Origin::Incomplete)];
+const ORIGINS: [(&str, Origin); 3] = [("igp", Origin::Igp), ("egp", Origin::Egp), ("incomplete", Origin::Incomplete)];
 pub(super) const WHEN_DOWN: [(&str, WhenDown); 2] =
     [("withdraw", WhenDown::Withdraw), ("deprefer", WhenDown::Deprefer)];
 
@@ -176,10 +178,7 @@ fn binding(service: &Table<'_>, report: &mut Report) -> (Binding, At) {
 }
 
 fn show_listen(listen: &Listen) -> String {
-    let protocol = match listen.protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-    };
+    let protocol = listen.protocol.name();
     match listen.address {
         Some(address) => format!("\"{protocol}/{}@{address}\"", listen.port),
         None => format!("\"{protocol}/{}\"", listen.port),

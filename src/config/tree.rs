@@ -133,7 +133,8 @@ impl<'a> Table<'a> {
             if keys.now.contains(&key) || keys.shared.contains(&key) {
                 continue;
             }
-            let place = if self.title.is_empty() { "at the top level".to_owned() } else { format!("in [{}]", self.title) };
+            let place =
+                if self.title.is_empty() { "at the top level".to_owned() } else { format!("in [{}]", self.title) };
             let fault = if keys.later.contains(&key) {
                 Fault::new(format!("`{key}` is not supported yet"), "known, but not part of this version")
             } else if let Some((_, place)) = others.iter().find(|(other, _)| *other == key) {
@@ -233,10 +234,8 @@ impl<'a> Value<'a> {
 
     pub(super) fn items(&self) -> Result<Vec<Value<'a>>, Fault> {
         let items = self.node.as_array().ok_or_else(|| self.not("a list"))?;
-        let item = |item: &'a Spanned<DeValue<'a>>| Value {
-            at: At::new(self.at.file, item.span()),
-            node: item.get_ref(),
-        };
+        let item =
+            |item: &'a Spanned<DeValue<'a>>| Value { at: At::new(self.at.file, item.span()), node: item.get_ref() };
         Ok(items.iter().map(item).collect())
     }
 
@@ -257,11 +256,9 @@ impl<'a> Value<'a> {
         match self.node {
             DeValue::Integer(number) => Some(number.as_str().to_owned()),
             DeValue::Float(number) => Some(number.as_str().to_owned()),
-            DeValue::String(_)
-            | DeValue::Boolean(_)
-            | DeValue::Datetime(_)
-            | DeValue::Array(_)
-            | DeValue::Table(_) => None,
+            DeValue::String(_) | DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
+                None
+            }
         }
     }
 

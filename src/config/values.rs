@@ -1,5 +1,6 @@
 //! The words of the file: each becomes a value that cannot be wrong any more, or a [`Fault`] that shows what was meant.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,7 +25,8 @@ pub(super) fn duration(value: &Value<'_>) -> Result<Duration, Fault> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at_checked(digits).unwrap_or(("", text));
     let wrong = |label: &str| {
-        Fault::new(format!("not a duration: {text:?}"), label).help("durations look like \"500ms\", \"10s\", \"2m\", \"1h\"")
+        Fault::new(format!("not a duration: {text:?}"), label)
+            .help("durations look like \"500ms\", \"10s\", \"2m\", \"1h\"")
     };
     let milliseconds: u64 = match unit {
         "ms" => 1,
@@ -75,7 +77,8 @@ pub(super) fn bandwidth(value: &Value<'_>) -> Result<Bandwidth, Fault> {
     }
     let text = value.text()?;
     let wrong = |label: String| {
-        Fault::new(format!("not a bandwidth: {text:?}"), label).help("bandwidths look like \"100Mbit\", \"10Gbit\", \"1.5Gbit\"")
+        Fault::new(format!("not a bandwidth: {text:?}"), label)
+            .help("bandwidths look like \"100Mbit\", \"10Gbit\", \"1.5Gbit\"")
     };
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').len();
     let (number, unit) = text.split_at_checked(digits).unwrap_or(("", text));
@@ -106,6 +109,21 @@ pub(super) fn bandwidth(value: &Value<'_>) -> Result<Bandwidth, Fault> {
         // A petabit each second: no link does that, and a float still holds it.
         Ok(bytes_per_second) if bytes_per_second <= 125_000_000_000_000 => Ok(Bandwidth { bytes_per_second }),
         Ok(_) | Err(_) => Err(wrong("more than 1000 Tbit/s".to_owned())),
+    }
+}
+
+/// As in the file, in the largest unit that needs no more than two decimals.
+impl fmt::Display for Bandwidth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bits = u128::from(self.bytes_per_second) * 8;
+        for (unit, size) in [("Gbit", 1_000_000_000), ("Mbit", 1_000_000), ("kbit", 1000)] {
+            if bits >= size && bits % (size / 100) == 0 {
+                let (whole, hundredths) = (bits / size, bits % size / (size / 100));
+                let number = format!("{whole}.{hundredths:02}");
+                return write!(f, "{}{unit}", number.trim_end_matches('0').trim_end_matches('.'));
+            }
+        }
+        write!(f, "{bits}bit")
     }
 }
 
@@ -207,24 +225,9 @@ pub(super) fn small<T: TryFrom<u64> + Into<u64> + Copy>(value: &Value<'_>, least
     T::try_from(number).map_err(|_| Fault::new("number out of range", ""))
 }
 
-const WELL_KNOWN: [(&str, u32); 9] = [
-    ("no-export", 0xFFFF_FF01),
-    ("no-advertise", 0xFFFF_FF02),
-    ("no-export-subconfed", 0xFFFF_FF03),
-    ("no-peer", 0xFFFF_FF04),
-    ("graceful-shutdown", Community::GRACEFUL_SHUTDOWN.0),
-    ("accept-own", 0xFFFF_0001),
-    ("llgr-stale", 0xFFFF_0006),
-    ("no-llgr", 0xFFFF_0007),
-    ("blackhole", 0xFFFF_029A),
-];
-
 /// As in the file: by name where it has one.
 pub fn show_community(community: Community) -> String {
-    match WELL_KNOWN.iter().find(|(_, number)| *number == community.0) {
-        Some((name, _)) => (*name).to_owned(),
-        None => community.to_string(),
-    }
+    community.well_known_name().map_or_else(|| community.to_string(), str::to_owned)
 }
 
 /// "65000:100" or a well-known name
@@ -233,12 +236,12 @@ pub(super) fn community(value: &Value<'_>) -> Result<Community, Fault> {
     let fault = |label: String| Fault::new(format!("not a community: {text:?}"), label);
     let parts: Vec<&str> = text.split(':').collect();
     match parts.as_slice() {
-        [name] => match WELL_KNOWN.iter().find(|(known, _)| known == name) {
-            Some((_, number)) => Ok(Community(*number)),
-            None => Err(match nearest(name, WELL_KNOWN.iter().map(|(known, _)| *known)) {
+        [name] => match Community::well_known(name) {
+            Some(community) => Ok(community),
+            None => Err(match nearest(name, Community::well_known_names()) {
                 Some(meant) => fault(format!("did you mean \"{meant}\"?")),
                 None => fault("should be like \"65000:100\", or a well-known name".to_owned())
-                    .help(format!("names: {}", WELL_KNOWN.map(|(known, _)| known).join(", "))),
+                    .help(format!("names: {}", Community::well_known_names().join(", "))),
             }),
         },
         [high, low] => match (number::<u16>(high), number::<u16>(low)) {
@@ -278,7 +281,8 @@ fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
 pub(super) fn listen(value: &Value<'_>) -> Result<Listen, Fault> {
     let text = value.text()?;
     let fault = |label: String| {
-        Fault::new(format!("not a listener: {text:?}"), label).help("listeners look like \"udp/53\" or \"tcp/443@127.0.0.1\"")
+        Fault::new(format!("not a listener: {text:?}"), label)
+            .help("listeners look like \"udp/53\" or \"tcp/443@127.0.0.1\"")
     };
     let (service, address) = match text.split_once('@') {
         Some((service, address)) => (service, Some(address)),
@@ -351,7 +355,10 @@ pub(super) fn name(text: &str) -> Result<(), Fault> {
         return Err(Fault::new(format!("not a name: {text:?}"), "should be 1 to 64 of a-z A-Z 0-9 - _ ., no - first"));
     }
     if text.parse::<IpAddr>().is_ok() {
-        return Err(Fault::new(format!("not a name: {text:?}"), "an address; `explain` could not tell it from a prefix"));
+        return Err(Fault::new(
+            format!("not a name: {text:?}"),
+            "an address; `explain` could not tell it from a prefix",
+        ));
     }
     Ok(())
 }

@@ -137,7 +137,7 @@ impl Engine {
     }
 
     fn finish(&mut self, now: Time, key: InstanceKey, outcome: Outcome, took: Duration) {
-        let dice = self.roll();
+        let dice = self.dice.roll();
         let Some(check) = self.config.services.get(key.service).and_then(|s| s.checks.get(key.check)) else { return };
         let Some(instance) = self.checks.get_mut(&key) else { return };
         let counters = self.check_counters.entry((key.service, key.check)).or_default();

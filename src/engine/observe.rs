@@ -263,7 +263,12 @@ impl Engine {
             }
             Err(words) if *problem != words => {
                 problem.clone_from(&words);
-                self.event(Event { kind: EventKind::Config, reason: "no-router-id".into(), detail: words, ..Event::default() });
+                self.event(Event {
+                    kind: EventKind::Config,
+                    reason: "no-router-id".into(),
+                    detail: words,
+                    ..Event::default()
+                });
             }
             Err(_) => {}
         }

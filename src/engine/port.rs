@@ -26,17 +26,39 @@ pub struct ProbeId {
 pub enum Input {
     Fact(Fact),
     /// Answer to [`Output::Dial`]; `local` is what getsockname said.
-    Connected { connection: ConnectionId, local: SocketAddr },
-    Received { connection: ConnectionId, bytes: Bytes },
+    Connected {
+        connection: ConnectionId,
+        local: SocketAddr,
+    },
+    Received {
+        connection: ConnectionId,
+        bytes: Bytes,
+    },
     /// So many more bytes of what [`Output::Send`] gave are with the kernel.
-    Written { connection: ConnectionId, bytes: usize },
+    Written {
+        connection: ConnectionId,
+        bytes: usize,
+    },
     /// The connection is gone, or never came to be. The last thing said of it.
-    Closed { connection: ConnectionId, why: Closed },
-    Probed { probe: ProbeId, outcome: Outcome, took: Duration },
+    Closed {
+        connection: ConnectionId,
+        why: Closed,
+    },
+    Probed {
+        probe: ProbeId,
+        outcome: Outcome,
+        took: Duration,
+    },
     /// Answer to [`Output::FindSource`]: the address the kernel would send from.
-    Source { to: Ipv4Addr, address: Option<Ipv4Addr> },
+    Source {
+        to: Ipv4Addr,
+        address: Option<Ipv4Addr>,
+    },
     /// A managed address could not be added or removed; counted, tried again with the next full read.
-    ManageFailed { address: IpAddr, detail: String },
+    ManageFailed {
+        address: IpAddr,
+        detail: String,
+    },
     /// SIGTERM, SIGINT: withdraw, settle, Cease, exit. A second one: exit now.
     Stop,
     /// Nothing but the time.
@@ -45,9 +67,15 @@ pub enum Input {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    Pass { detail: String },
-    Fail { detail: String },
-    TimedOut { detail: String },
+    Pass {
+        detail: String,
+    },
+    Fail {
+        detail: String,
+    },
+    TimedOut {
+        detail: String,
+    },
     /// The source address is not on this host: no packet was sent.
     NoAddress,
 }
@@ -55,21 +83,40 @@ pub enum Outcome {
 #[derive(Clone, PartialEq, Debug)]
 pub enum Output {
     /// Connect; answered by `Connected` or `Closed`. A connect that hangs is ended by [`Output::Close`].
-    Dial { connection: ConnectionId, to: SocketAddr },
+    Dial {
+        connection: ConnectionId,
+        to: SocketAddr,
+    },
     /// Answered by `Written`, in one or several parts.
-    Send { connection: ConnectionId, bytes: Bytes },
+    Send {
+        connection: ConnectionId,
+        bytes: Bytes,
+    },
     /// Write what was sent before (for a second at most), then close. Answered by `Closed { AsAsked }`.
-    Close { connection: ConnectionId },
+    Close {
+        connection: ConnectionId,
+    },
     /// Run a check once; answered by `Probed` no later than its timeout and a little.
-    Probe { probe: ProbeId },
+    Probe {
+        probe: ProbeId,
+    },
     /// Ask the kernel; answered by `Fact::Listener`.
-    Ask { watch: Watch },
+    Ask {
+        watch: Watch,
+    },
     /// The listeners whose closing must be reported at once, whole: replaces the previous set.
-    Watch { watches: Vec<Watch> },
+    Watch {
+        watches: Vec<Watch>,
+    },
     /// Which address would be used towards this neighbor? Answered by `Source`.
-    FindSource { to: Ipv4Addr },
+    FindSource {
+        to: Ipv4Addr,
+    },
     /// Put a host address on lo, or take it off; the netlink events that follow are the answer.
-    Manage { address: IpAddr, present: bool },
+    Manage {
+        address: IpAddr,
+        present: bool,
+    },
     /// Something an operator wants to read.
     Event(Event),
     /// The first time every neighbor and prefix is known well enough to say READY=1.

@@ -9,6 +9,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
+use super::tell::Neighbor;
 use super::{Engine, Output};
 use crate::Time;
 use crate::bgp::rib_out::PrefixId;
@@ -60,13 +63,12 @@ impl Engine {
     }
 
     fn announced_anywhere(&self) -> bool {
-        let families = [Family::Ipv4, Family::Ipv6];
-        self.neighbors.iter().any(|neighbor| families.iter().any(|family| neighbor.rib_out.announced(*family) > 0))
+        self.neighbors.iter().any(|neighbor| Family::ALL.iter().any(|family| neighbor.rib_out.announced(*family) > 0))
     }
 
     /// Every withdraw is with the kernel.
     fn withdrawn(&self) -> bool {
-        let silent = |neighbor: &super::Neighbor| {
+        let silent = |neighbor: &Neighbor| {
             neighbor.negotiated.is_none() || !neighbor.rib_out.pending() && neighbor.session.room() == WINDOW
         };
         !self.announced_anywhere() && self.neighbors.iter().all(silent)
@@ -102,7 +104,7 @@ impl Engine {
     }
 
     fn is_gone(&self) -> bool {
-        let off = |address| self.facts.addresses_in(&ipnet::IpNet::from(address)).next().is_none();
+        let off = |address| self.facts.addresses_in(&IpNet::from(address)).next().is_none();
         self.connections.is_empty() && self.managed().into_iter().all(off)
     }
 }

@@ -13,6 +13,7 @@ use crate::bgp::rib_out::{Batch, Link, NextHops, PrefixId, RibOut, RouteId};
 use crate::bgp::session::{Action, Kind, Negotiated, Received, Session, Settings};
 use crate::config::{self, Config, Policy};
 use crate::facts::Facts;
+use crate::status::{Announced, Messages};
 
 /// Connections of neighbor n are numbered from n << 32 on: what is said of one finds its session by that.
 const CONNECTIONS_PER_NEIGHBOR: u32 = 32;
@@ -49,9 +50,9 @@ pub(super) struct Neighbor {
     pub(super) rib_out: RibOut,
     pub(super) group: usize,
     pub(super) flaps: u64,
-    pub(super) sent: crate::status::Messages,
-    pub(super) received: crate::status::Messages,
-    pub(super) received_prefixes: crate::status::Announced,
+    pub(super) sent: Messages,
+    pub(super) received: Messages,
+    pub(super) received_prefixes: Announced,
     pub(super) malformed_updates: u64,
     /// Of the session that is up.
     pub(super) negotiated: Option<Negotiated>,
@@ -103,9 +104,9 @@ pub(super) fn neighbors(config: &Config, rows: usize, seed: u64) -> (Vec<Group>,
             rib_out: RibOut::default(),
             group,
             flaps: 0,
-            sent: crate::status::Messages::default(),
-            received: crate::status::Messages::default(),
-            received_prefixes: crate::status::Announced::default(),
+            sent: Messages::default(),
+            received: Messages::default(),
+            received_prefixes: Announced::default(),
             malformed_updates: 0,
             negotiated: None,
             last_failure: String::new(),
@@ -332,7 +333,7 @@ impl Neighbor {
     }
 }
 
-const fn count(messages: &mut crate::status::Messages, kind: Kind, by: u64) {
+const fn count(messages: &mut Messages, kind: Kind, by: u64) {
     let counter = match kind {
         Kind::Open => &mut messages.open,
         Kind::Update => &mut messages.update,

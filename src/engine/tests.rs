@@ -12,8 +12,9 @@ use std::time::Duration;
 use super::Input;
 use crate::bgp::wire::{Asn, Community, Family, Origin};
 use crate::config::{
-    Bandwidth, Binding, Check, CheckKind, Config, Families, Health, LinkBandwidthMode, Listen, Log, LogFormat, LogLevel,
-    Metrics, Neighbor, NextHopPolicy, PeerAsn, Policy, Protocol, Quorum, Router, Service, Target, TcpCheck, WhenDown,
+    Bandwidth, Binding, Check, CheckKind, Config, Families, Health, LinkBandwidthMode, Listen, Log, LogFormat,
+    LogLevel, Metrics, Neighbor, NextHopPolicy, PeerAsn, Policy, Protocol, Quorum, Router, Service, Target, TcpCheck,
+    WhenDown,
 };
 use world::{Faults, World};
 
@@ -54,7 +55,10 @@ fn service(name: &str, prefixes: &[&str], listen: &[(Protocol, u16)]) -> Service
         binding: Binding {
             interface: None,
             manage: false,
-            listen: listen.iter().map(|(protocol, port)| Listen { protocol: *protocol, port: *port, address: None }).collect(),
+            listen: listen
+                .iter()
+                .map(|(protocol, port)| Listen { protocol: *protocol, port: *port, address: None })
+                .collect(),
             grace: Duration::ZERO,
         },
         health: Health {
@@ -178,7 +182,11 @@ fn each_loss_takes_exactly_its_own_and_recovery_brings_it_back() {
         assert!(world.routers.iter().all(|router| router.sessions == 1), "{what}");
     };
     let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-    step("listener gone", &|world| world.set_listening(Protocol::Tcp, 80, false), &["192.0.2.80/32", "2001:db8::80/128"]);
+    step(
+        "listener gone",
+        &|world| world.set_listening(Protocol::Tcp, 80, false),
+        &["192.0.2.80/32", "2001:db8::80/128"],
+    );
     step("listener back", &|world| world.set_listening(Protocol::Tcp, 80, true), &[]);
     step("address gone", &|world| world.set_address(ip("198.51.100.7"), false), &["198.51.100.0/24"]);
     step("address back", &|world| world.set_address(ip("198.51.100.7"), true), &[]);

@@ -11,7 +11,7 @@ use super::{Engine, RouterId, Row};
 use crate::Time;
 use crate::bgp::rib_out::PrefixId;
 use crate::bgp::wire::Family;
-use crate::config::CheckKind;
+use crate::config::{CheckKind, PeerAsn};
 use crate::plan::Held;
 use crate::status::{self, Announced, Explanation, Reason, Status, rfc3339};
 
@@ -80,8 +80,8 @@ impl Engine {
             address: settings.address,
             asn: match (session.negotiated, settings.asn) {
                 (Some(negotiated), _) => Some(negotiated.peer_asn),
-                (None, crate::config::PeerAsn::Is(asn)) => Some(asn.get()),
-                (None, crate::config::PeerAsn::External | crate::config::PeerAsn::Internal) => None,
+                (None, PeerAsn::Is(asn)) => Some(asn.get()),
+                (None, PeerAsn::External | PeerAsn::Internal) => None,
             },
             enabled: settings.enabled,
             state: session.state.into(),
@@ -115,8 +115,7 @@ impl Engine {
     }
 
     /// What a program that runs for this service is told: its state, the first reason it is not fully announced, and
-    /// its prefixes, separated by spaces.
-    /// Empty for a check that runs none: with many prefixes this is long.
+    /// its prefixes, separated by spaces. Empty for a check that runs none: with many prefixes this is long.
     pub fn words(&self, service: usize, check: usize) -> (String, String, String) {
         let kind = self.config.services.get(service).and_then(|service| Some(&service.checks.get(check)?.kind));
         if !matches!(kind, Some(CheckKind::Exec(_))) {
@@ -201,12 +200,7 @@ impl Engine {
         if selected != Some(true) {
             return Some("not-selected");
         }
-        let configured = self.config.neighbors.get(index)?.families;
-        let asked_for = match family {
-            Family::Ipv4 => configured.ipv4,
-            Family::Ipv6 => configured.ipv6,
-        };
-        if !asked_for {
+        if !self.config.neighbors.get(index)?.families.has(family) {
             return Some("not-selected");
         }
         let Some(link) = neighbor.rib_out.link() else { return Some("no-session") };

@@ -5,7 +5,7 @@
 //!                                                  answer <- Reply <-
 //! ```
 //!
-//! Everything here runs on the second runtime, the one of the checks: a slow client, a large scrape or a flood of
+//! Everything here runs on a thread and a runtime of its own: a slow client, a large scrape or a flood of
 //! connections costs the engine only the few queries that fit into its queue. A connection serves one request and is
 //! closed: then one clock bounds all a client can make us wait for, and `curl` and Prometheus do not mind.
 
@@ -90,7 +90,9 @@ pub enum Reply {
     /// Of a service: one for each of its prefixes.
     Explanations(Vec<Explanation>),
     /// No such prefix and no such service; all that could have been meant.
-    Unknown { known: Vec<String> },
+    Unknown {
+        known: Vec<String>,
+    },
     /// The loop came round.
     Healthy,
     Ready(Readiness),
@@ -120,11 +122,7 @@ pub struct Admin {
 
 impl Admin {
     /// `http`: `None` is "off".
-    pub fn bind(
-        control: &Path,
-        control_group: Option<&str>,
-        http: Option<SocketAddr>,
-    ) -> Result<Self, BindError> {
+    pub fn bind(control: &Path, control_group: Option<&str>, http: Option<SocketAddr>) -> Result<Self, BindError> {
         let group = control_group.map(group_id).transpose()?;
         let control = Claim::new(control)?;
         let http = http
@@ -150,15 +148,12 @@ impl Admin {
         let control = UnixListener::from_std(self.control.listener()?)?;
         let http = self.http.map(TcpListener::from_std).transpose()?;
         let group = self.group;
-        tokio::join!(
-            serve_control(&control, group, &queries),
-            async {
-                match http {
-                    Some(http) => serve_http(&http, &queries).await,
-                    None => std::future::pending().await,
-                }
-            },
-        );
+        tokio::join!(serve_control(&control, group, &queries), async {
+            match http {
+                Some(http) => serve_http(&http, &queries).await,
+                None => std::future::pending().await,
+            }
+        },);
         Ok(())
     }
 }
@@ -200,8 +195,7 @@ impl Drop for Serving {
     }
 }
 
-const UNKNOWN: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
+const UNKNOWN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 
 fn group_id(name: &str) -> Result<Gid, BindError> {
     let group = Group::from_name(name).ok().flatten();

@@ -155,7 +155,9 @@ impl Work {
     async fn serve(self: &Arc<Self>, mut queue: mpsc::Receiver<ProbeRequest>) {
         while let Some(request) = queue.recv().await {
             let probe = request.probe;
-            let Some(check) = self.checks.get(probe.service).and_then(|checks| checks.get(probe.check)) else { continue };
+            let Some(check) = self.checks.get(probe.service).and_then(|checks| checks.get(probe.check)) else {
+                continue;
+            };
             let from = check.source(probe.address);
             let run = Run { probe, from, started: Instant::now(), timeout: check.timeout };
             let work = Arc::clone(self);

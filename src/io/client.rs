@@ -19,9 +19,7 @@ const ANSWER: usize = 64 * 1024 * 1024;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    #[error(
-        "no anycaster answers on {0}: is the daemon running? (start it with `anycaster run`)"
-    )]
+    #[error("no anycaster answers on {0}: is the daemon running? (start it with `anycaster run`)")]
     Nobody(PathBuf),
     #[error("cannot reach the anycaster on {path}: {error}")]
     Unreachable { path: PathBuf, error: io::Error },
@@ -40,8 +38,7 @@ pub struct Answer {
 /// `path` is already percent-encoded.
 pub fn get(socket: &Path, path: &str) -> Result<Answer, ClientError> {
     let unreachable = |error| ClientError::Unreachable { path: socket.to_owned(), error };
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(unreachable)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(unreachable)?;
     runtime.block_on(async {
         let answer = tokio::time::timeout(PATIENCE, exchange(socket, path)).await;
         answer.unwrap_or_else(|_| Err(ClientError::Silent(socket.to_owned())))
@@ -49,10 +46,8 @@ pub fn get(socket: &Path, path: &str) -> Result<Answer, ClientError> {
 }
 
 async fn exchange(socket: &Path, path: &str) -> Result<Answer, ClientError> {
-    let garbled = |error: &dyn std::fmt::Display| ClientError::Garbled {
-        path: socket.to_owned(),
-        error: error.to_string(),
-    };
+    let garbled =
+        |error: &dyn std::fmt::Display| ClientError::Garbled { path: socket.to_owned(), error: error.to_string() };
     let nobody = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
     let stream = UnixStream::connect(socket).await.map_err(|error| {
         let path = socket.to_owned();
@@ -62,8 +57,7 @@ async fn exchange(socket: &Path, path: &str) -> Result<Answer, ClientError> {
             ClientError::Unreachable { path, error }
         }
     })?;
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| garbled(&error))?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| garbled(&error))?;
     let request = hyper::Request::get(path)
         .header(HOST, "anycaster")
         .body(Empty::<Bytes>::new())

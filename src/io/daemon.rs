@@ -6,7 +6,7 @@
 //! ```
 //!
 //! One thread, one tokio runtime, nothing in it that blocks: checks, HTTP, disable-files and log lines have threads of
-//! their own, so none of them can delay a withdraw. Channels and their bounds stand where they are made, below.
+//! their own, so none of them can delay a withdraw. The channels are made in `io.rs`; their bounds stand here.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,8 +18,8 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::alarm::Alarm;
 use super::admin::{Query, Reply, Request};
+use super::alarm::Alarm;
 use super::checks::{ProbeRequest, Runner};
 use super::listeners::Listeners;
 use super::netlink::{self, Netlink};
@@ -42,7 +42,7 @@ pub(super) const RECEIVED: usize = 64;
 /// Results of checks; the runner waits beyond it.
 pub(super) const RESULTS: usize = 256;
 
-/// Every so many inputs each source gets its turn: else a listener that somebody opens and closes without end would
+/// Every so many waits each source gets its turn: else a listener that somebody opens and closes without end would
 /// cost every session its hold time.
 const TURN: u32 = 16;
 
@@ -62,6 +62,7 @@ pub(super) struct Daemon {
     pub(super) started_at: Duration,
     /// Probes that could not be handed to the check thread.
     pub(super) probe_errors: u64,
+    /// Counted for [`TURN`].
     pub(super) waits: u32,
     pub(super) alarm: Alarm,
 }

@@ -159,10 +159,7 @@ impl Listeners {
     }
 
     fn facts(&mut self, watches: Vec<Watch>) -> Vec<Fact> {
-        watches
-            .into_iter()
-            .map(|watch| Fact::Listener { watch, listening: self.asker.ask(&watch) })
-            .collect()
+        watches.into_iter().map(|watch| Fact::Listener { watch, listening: self.asker.ask(&watch) }).collect()
     }
 }
 

@@ -17,7 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogLevel};
 use crate::engine::{Event, EventKind};
-use crate::io::terminal;
+use crate::io::{clock, terminal};
 
 mod record;
 mod sink;
@@ -183,7 +183,7 @@ fn write_all(receiver: &Receiver<Message>, dropped: &AtomicU64, sink: &Sink) {
         // Before a flush is answered: what was lost is said even at the end.
         match dropped.swap(0, Ordering::Relaxed) {
             0 => {}
-            lost => sink.write(&Record::lost(terminal::now(), lost)),
+            lost => sink.write(&Record::lost(clock::since_1970(), lost)),
         }
         match message {
             Message::Record(record) => sink.write(&record),

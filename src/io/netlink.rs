@@ -70,10 +70,7 @@ struct Wanted {
 
 impl Wanted {
     fn wish(&self, address: IpAddr, present: bool) {
-        self.addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(address, present);
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner).insert(address, present);
         self.wake.notify_one();
     }
 

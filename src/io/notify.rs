@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-use crate::time::Time;
+use crate::Time;
 
 /// Datagrams that wait. A manager that has not taken eight will not miss the ninth: the next heartbeat says the same.
 const QUEUE: usize = 8;
@@ -60,8 +60,8 @@ impl Notify {
                 }
             }
         })?;
-        let watchdog = sd_notify::watchdog_enabled()
-            .map(|span| Watchdog { interval: span / 2, due: Time::from_nanos(0) });
+        let watchdog =
+            sd_notify::watchdog_enabled().map(|span| Watchdog { interval: span / 2, due: Time::from_nanos(0) });
         Ok(Self { sender: Some(sender), watchdog })
     }
 

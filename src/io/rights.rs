@@ -16,7 +16,9 @@ pub(super) fn suffice(config: &Config) -> Result<(), String> {
     for service in config.services.iter().filter(|service| service.enabled) {
         let name = &service.name;
         if service.binding.manage && missing(CAP_NET_ADMIN) {
-            return Err(format!("services.{name}.binding.manage = true puts addresses on lo: that needs CAP_NET_ADMIN"));
+            return Err(format!(
+                "services.{name}.binding.manage = true puts addresses on lo: that needs CAP_NET_ADMIN"
+            ));
         }
         for check in &service.checks {
             if switches_user(&check.kind) && (missing(CAP_SETUID) || missing(CAP_SETGID)) {
@@ -32,9 +34,10 @@ pub(super) fn suffice(config: &Config) -> Result<(), String> {
 
 fn switches_user(kind: &CheckKind) -> bool {
     match kind {
-        CheckKind::Exec(exec) => exec.user.as_ref().is_some_and(|name| {
-            User::from_name(name).ok().flatten().is_none_or(|user| user.uid != Uid::effective())
-        }),
+        CheckKind::Exec(exec) => exec
+            .user
+            .as_ref()
+            .is_some_and(|name| User::from_name(name).ok().flatten().is_none_or(|user| user.uid != Uid::effective())),
         CheckKind::Tcp(_) | CheckKind::Http(_) => false,
     }
 }

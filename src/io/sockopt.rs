@@ -112,8 +112,7 @@ mod tests {
     #[test]
     fn the_groups_of_the_peer_are_those_of_its_process() {
         let (ours, _theirs) = UnixStream::pair().unwrap();
-        let groups: Vec<Gid> =
-            peer_groups(&ours).unwrap().into_iter().map(Gid::from_raw).collect();
+        let groups: Vec<Gid> = peer_groups(&ours).unwrap().into_iter().map(Gid::from_raw).collect();
         assert_eq!(groups, getgroups().unwrap());
     }
 

@@ -54,11 +54,7 @@ impl Connections {
         let inputs = self.inputs.clone();
         match connect(to) {
             Ok(stream) => {
-                let link = Arc::new(Link {
-                    stream,
-                    pending: Mutex::new(Pending::default()),
-                    wake: Notify::new(),
-                });
+                let link = Arc::new(Link { stream, pending: Mutex::new(Pending::default()), wake: Notify::new() });
                 self.open.insert(connection, Arc::downgrade(&link));
                 tokio::spawn(run(connection, link, inputs));
             }
@@ -182,11 +178,7 @@ impl Link {
 
 /// A socket on its way to `to`, with its options set before the first SYN.
 fn connect(to: SocketAddr) -> io::Result<TcpStream> {
-    let socket = Socket::new(
-        Domain::for_address(to),
-        Type::STREAM.nonblocking().cloexec(),
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
     sockopt::prepare(&socket, to)?;
     match socket.connect(&to.into()) {
         Ok(()) => {}

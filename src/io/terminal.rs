@@ -1,7 +1,6 @@
-//! What the command line writes to, and the two things it must know about it.
+//! What the command line writes to, and whether it may be coloured.
 
 use std::io::{IsTerminal, Write};
-use std::time::Duration;
 
 /// Colour on standard output: only a terminal gets it, and <https://no-color.org> is obeyed (set and not empty).
 pub fn colour() -> bool {
@@ -15,11 +14,6 @@ pub fn error_colour() -> bool {
 
 fn allowed() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
-/// Wall time, since 1970.
-pub fn now() -> Duration {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
 }
 
 /// To standard output. A reader that went away (`| head`) has what it wanted: not an error.

@@ -48,10 +48,17 @@ impl Standings {
         all
     }
 
-    fn add<'a>(&mut self, service: &Service, address: Option<IpAddr>, verdict: &impl Fn(usize, IpAddr) -> (Verdict, &'a str)) {
+    fn add<'a>(
+        &mut self,
+        service: &Service,
+        address: Option<IpAddr>,
+        verdict: &impl Fn(usize, IpAddr) -> (Verdict, &'a str),
+    ) {
         let count = Count::of(service, address, verdict);
         let first = match count.standing() {
-            Standing::Healthy if self.healthy.len() < SHOWN => return self.healthy.push(count.words(service, address, verdict)),
+            Standing::Healthy if self.healthy.len() < SHOWN => {
+                return self.healthy.push(count.words(service, address, verdict));
+            }
             Standing::Healthy => {
                 self.more += 1;
                 return;
@@ -94,7 +101,11 @@ fn ask<'a>(
 }
 
 impl Count {
-    fn of<'a>(service: &Service, address: Option<IpAddr>, verdict: &impl Fn(usize, IpAddr) -> (Verdict, &'a str)) -> Self {
+    fn of<'a>(
+        service: &Service,
+        address: Option<IpAddr>,
+        verdict: &impl Fn(usize, IpAddr) -> (Verdict, &'a str),
+    ) -> Self {
         let (mut counting, mut up, mut unknown) = (0_usize, 0_usize, 0_usize);
         let (mut depreferring, mut depreferring_unknown) = (false, false);
         for (index, check) in service.checks.iter().enumerate() {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bgp::wire::{Attributes, Community, LargeCommunity, LinkBandwidth, Origin};
+use crate::bgp::wire::{Attributes, Community, LargeCommunity, LinkBandwidth, MAX_AS_PATH, Origin};
 use crate::config::{LinkBandwidthMode, Neighbor, Policy, Router, Service};
 
 /// A service's route before any neighbor's policy.
@@ -51,7 +51,7 @@ pub fn attributes(route: &Route, router: &Router, neighbor: &Neighbor) -> Attrib
     };
     Attributes {
         origin: route.origin,
-        as_path: if internal { vec![] } else { vec![asn; (1 + prepend).min(255)] },
+        as_path: if internal { vec![] } else { vec![asn; (1 + prepend).min(MAX_AS_PATH)] },
         med: neighbor.policy.med.or(route.med),
         local_preference: internal.then_some(route.local_preference),
         communities: union(&route.communities, &neighbor.policy.communities),

@@ -1,5 +1,9 @@
 //! The rules, one table each.
 
+mod bound;
+mod checks;
+mod routes;
+
 use std::net::IpAddr;
 use std::num::NonZeroU8;
 use std::time::Duration;
@@ -7,12 +11,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::bgp::wire::{Asn, Attributes, Community, LargeCommunity, LinkBandwidth, Origin};
-use crate::config::{
-    Bandwidth, Binding, Check, CheckKind, Families, Health, LinkBandwidthMode, Listen, Log, LogFormat, LogLevel, Neighbor,
-    NextHopPolicy, PeerAsn, Policy, Protocol, Quorum, Router, Target, TcpCheck,
-};
-use crate::facts::{Address, Cause, Interface, LocalRoute, Snapshot};
+use crate::bgp::wire::Origin;
+use crate::config::{Binding, Check, CheckKind, Health, Listen, Policy, Protocol, Quorum, Target, TcpCheck, WhenDown};
+use crate::facts::{Address, Cause, Interface, LocalRoute, Snapshot, Watch};
 use crate::health::Verdict;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -118,7 +119,10 @@ fn facts(addresses: &[(u32, &str)], routes: &[(u32, &str)]) -> Facts {
     facts.snapshot(Snapshot {
         interfaces: [(1, "lo"), (2, "eth0")].map(interface).into(),
         addresses: addresses.iter().map(on).collect(),
-        routes: routes.iter().map(|(interface, prefix)| LocalRoute { interface: *interface, prefix: net(prefix) }).collect(),
+        routes: routes
+            .iter()
+            .map(|(interface, prefix)| LocalRoute { interface: *interface, prefix: net(prefix) })
+            .collect(),
     });
     facts
 }
@@ -166,7 +170,8 @@ impl Case {
             _ => Verdict::Unknown,
         };
         let addresses = (1..).map(|last| ip(&format!("192.0.2.{last}")));
-        self.verdicts = addresses.zip(words).map(|(address, word)| (address, word.chars().map(verdict).collect())).collect();
+        self.verdicts =
+            addresses.zip(words).map(|(address, word)| (address, word.chars().map(verdict).collect())).collect();
     }
 
     fn listen(&mut self, address: Option<&str>, answers: &[(u64, Option<bool>, Cause)]) {
@@ -254,55 +259,6 @@ fn a_disable_file_drains_and_what_is_not_known_of_it_changes_nothing() {
 }
 
 #[test]
-fn a_prefix_is_where_an_address_or_a_local_route_is() {
-    let addresses = |list: &[&str]| Bound::Addresses(list.iter().map(|text| ip(text)).collect());
-    let many = [(1, "192.0.2.1"), (1, "192.0.2.9"), (2, "192.0.2.9"), (2, "198.51.100.1"), (1, "2001:db8::1")];
-    let routes = [(1, "203.0.113.0/24"), (1, "203.0.113.128/25"), (2, "2001:db8:5::/48")];
-    let table = [
-        ("192.0.2.1/32", vec![], None, addresses(&["192.0.2.1"])),
-        ("192.0.2.2/32", vec![], None, Bound::Nowhere),
-        ("192.0.2.0/24", vec![], None, addresses(&["192.0.2.1", "192.0.2.9"])),
-        ("192.0.2.0/24", vec!["192.0.2.1/32"], None, addresses(&["192.0.2.9"])),
-        ("192.0.2.0/24", vec!["192.0.2.0/28"], None, Bound::Nowhere),
-        ("192.0.2.0/24", vec![], Some("eth0"), addresses(&["192.0.2.9"])),
-        ("192.0.2.1/32", vec![], Some("eth0"), Bound::Nowhere),
-        ("192.0.2.1/32", vec![], Some("eth7"), Bound::Nowhere),
-        ("2001:db8::/64", vec![], Some("lo"), addresses(&["2001:db8::1"])),
-        ("203.0.113.0/24", vec![], None, Bound::Route(net("203.0.113.0/24"))),
-        ("203.0.113.192/26", vec![], None, Bound::Route(net("203.0.113.128/25"))),
-        ("203.0.113.7/32", vec![], None, addresses(&["203.0.113.7"])),
-        ("203.0.112.0/23", vec![], None, Bound::Nowhere),
-        ("203.0.113.0/24", vec![], Some("eth0"), Bound::Nowhere),
-        ("2001:db8:5::/64", vec![], Some("eth0"), Bound::Route(net("2001:db8:5::/48"))),
-    ];
-    for (prefix, inner, interface, bound) in table {
-        let inner: Vec<IpNet> = inner.into_iter().map(net).collect();
-        let found = Bound::find(&net(prefix), &inner, interface, &facts(&many, &routes));
-        assert_eq!(found, bound, "{prefix} without {inner:?} on {interface:?}");
-    }
-}
-
-#[test]
-fn listeners_are_asked_for_where_the_prefix_is() {
-    let any = Listen { protocol: Protocol::Udp, port: 53, address: None };
-    let fixed = Listen { address: Some(ip("127.0.0.1")), ..any };
-    let two = Bound::Addresses(vec![ip("192.0.2.1"), ip("192.0.2.9")]);
-    let route = Bound::Route(net("192.0.0.0/16"));
-    let table = [
-        (&two, any, vec!["192.0.2.1", "192.0.2.9"]),
-        (&two, fixed, vec!["127.0.0.1"]),
-        (&route, any, vec!["192.0.2.0"]),
-        (&route, fixed, vec!["127.0.0.1"]),
-        (&Bound::Nowhere, any, vec![]),
-        (&Bound::Nowhere, fixed, vec![]),
-    ];
-    for (bound, listen, addresses) in table {
-        let asked: Vec<IpAddr> = bound.watches(&net("192.0.2.0/24"), &listen).iter().map(|watch| watch.address).collect();
-        assert_eq!(asked, addresses.into_iter().map(ip).collect::<Vec<_>>(), "{bound:?} {listen:?}");
-    }
-}
-
-#[test]
 fn grace_bridges_a_gap_and_only_a_gap() {
     let (read, notice) = (Cause::Read, Cause::Notice);
     let gap = [(90, Some(true), read), (95, Some(false), notice)];
@@ -350,108 +306,6 @@ fn start_hold_counts_from_when_all_was_well() {
 }
 
 #[test]
-fn checks_add_up_by_quorum_address_by_address() {
-    use Quorum::{All, Any};
-    let two = Quorum::AtLeast(NonZeroU8::new(2).unwrap());
-    let (unproven, unhealthy) = (Err(Held::Unproven), Err(Held::Unhealthy));
-    // One word an address, one letter a check: two that count, then one that deprefers.
-    let table: [(Quorum, &[&str], Standing); 22] = [
-        (All, &["+++"], Ok(None)),
-        (All, &["+u+"], unproven),
-        (All, &["-u+"], unhealthy),
-        (All, &["+-+"], unhealthy),
-        (All, &["++u"], unproven),
-        (All, &["++-"], Ok(Some(Kept::Deprefer))),
-        (All, &["+--"], unhealthy),
-        (All, &["--u"], unhealthy),
-        (Any, &["+-+"], Ok(None)),
-        (Any, &["+u+"], Ok(None)),
-        (Any, &["+uu"], unproven),
-        (Any, &["-u+"], unproven),
-        (Any, &["--+"], unhealthy),
-        (Any, &["-+-"], Ok(Some(Kept::Deprefer))),
-        (two, &["+++"], Ok(None)),
-        (two, &["+u+"], unproven),
-        (two, &["+-+"], unhealthy),
-        (All, &["+++", "+++"], Ok(None)),
-        (All, &["+++", "+-+"], unhealthy),
-        (All, &["+-+", "+u+"], unproven),
-        (All, &["++-", "+++"], Ok(Some(Kept::Deprefer))),
-        (Any, &["+-+", "-++"], Ok(None)),
-    ];
-    for (quorum, words, result) in table {
-        let case = Case::with(|case| {
-            case.service.checks = vec![counting(), counting(), depreferring()];
-            case.service.health.quorum = quorum;
-            case.verdicts(words);
-        });
-        assert_eq!(case.result(), result, "{quorum:?} {words:?}");
-        let kept = Case::with(|it| {
-            *it = case.clone();
-            it.service.health.when_down = WhenDown::Deprefer;
-        });
-        let softened = if result == unhealthy { Ok(Some(Kept::Deprefer)) } else { result };
-        assert_eq!(kept.result(), softened, "when-down = deprefer: {quorum:?} {words:?}");
-    }
-}
-
-#[test]
-fn a_quorum_of_nothing_is_met_and_more_than_there_are_means_all() {
-    let quorum = |quorum, word: &str| {
-        Case::with(|case| {
-            case.service.health.quorum = quorum;
-            case.service.checks = if word.len() == 1 { vec![depreferring()] } else { vec![counting(), counting()] };
-            case.verdicts(&[word]);
-        })
-        .result()
-    };
-    let nine = Quorum::AtLeast(NonZeroU8::new(9).unwrap());
-    for any in [Quorum::All, Quorum::Any, nine] {
-        assert_eq!([quorum(any, "+"), quorum(any, "-")], [Ok(None), Ok(Some(Kept::Deprefer))], "{any:?}");
-        assert_eq!(quorum(any, "u"), Err(Held::Unproven), "nothing is announced before its verdict");
-    }
-    assert_eq!([quorum(nine, "++"), quorum(nine, "+-")], [Ok(None), Err(Held::Unhealthy)]);
-}
-
-#[test]
-fn without_an_address_only_fixed_targets_can_be_asked() {
-    let route = |target| {
-        let case = Case::with(|case| {
-            case.prefix = net("203.0.113.0/24");
-            case.facts = facts(&[(2, "10.0.0.1")], &[(1, "203.0.113.0/24")]);
-            case.service.checks = vec![check(WhenDown::Withdraw, target)];
-            case.verdicts = vec![];
-        });
-        let judged = case.judge();
-        (judged.result, judged.detail)
-    };
-    let words = "c: no address of the prefix is on this host: it needs a target";
-    assert_eq!(route(Target::Service), (Err(Held::Unproven), words.into()));
-    assert_eq!(route(Target::Address(ip("10.9.9.9"))), (Err(Held::Unproven), "c on 10.9.9.9: said".into()));
-    let fixed = Case::with(|case| {
-        case.service.checks = vec![check(WhenDown::Withdraw, Target::Address(ip("10.9.9.9")))];
-        case.verdicts = vec![(ip("10.9.9.9"), vec![Verdict::Up])];
-    });
-    assert_eq!(fixed.result(), Ok(None));
-}
-
-#[test]
-fn an_address_that_joins_announced_ones_waits_without_taking_them() {
-    let joined = |words: &[&str], ready_since| {
-        Case::with(|case| {
-            case.service.checks = vec![counting()];
-            case.verdicts(words);
-            case.ready_since = ready_since;
-        })
-        .result()
-    };
-    assert_eq!(joined(&["+", "u"], None), Err(Held::Unproven));
-    assert_eq!(joined(&["+", "u"], Some(at(1))), Ok(Some(Kept::Unknown)));
-    assert_eq!(joined(&["u", "u"], Some(at(1))), Err(Held::Unproven), "nobody vouches");
-    assert_eq!(joined(&["+", "-", "u"], Some(at(1))), Err(Held::Unhealthy));
-}
-
-#[test]
 fn the_least_kept_reason_is_said() {
     let mut case = Case::with(|case| {
         case.facts.read_failed();
@@ -465,144 +319,6 @@ fn the_least_kept_reason_is_said() {
     assert_eq!(case.result(), Ok(Some(Kept::Grace)));
     case.listen(None, &[(96, Some(true), Cause::Read)]);
     assert_eq!(case.result(), Ok(Some(Kept::Unknown)));
-}
-
-fn neighbor() -> Neighbor {
-    Neighbor {
-        name: "tor".into(),
-        address: ip("10.0.0.1"),
-        asn: PeerAsn::Is(Asn::new(65001).unwrap()),
-        enabled: true,
-        port: 179,
-        local_asn: None,
-        families: Families { ipv4: true, ipv6: true },
-        hold_time: 9,
-        min_hold_time: 3,
-        connect_retry: SECOND,
-        idle_hold: SECOND,
-        idle_hold_max: SECOND,
-        send_hold_time: None,
-        link_bandwidth: LinkBandwidthMode::Transitive,
-        policy: Policy::default(),
-        next_hop: NextHopPolicy::default(),
-    }
-}
-
-fn router() -> Router {
-    Router {
-        asn: Asn::new(65010).unwrap(),
-        id: None,
-        bandwidth: None,
-        state_dir: "/".into(),
-        control: "/".into(),
-        control_group: None,
-        http: None,
-        log: Log { format: LogFormat::Text, level: LogLevel::Info },
-    }
-}
-
-fn told(deprefer: bool, change: impl FnOnce(&mut Service, &mut Neighbor)) -> Attributes {
-    let (mut service, mut neighbor) = (service(), neighbor());
-    change(&mut service, &mut neighbor);
-    attributes(&route(&service, deprefer), &router(), &neighbor)
-}
-
-fn plain() -> Attributes {
-    Attributes {
-        origin: Origin::Igp,
-        as_path: vec![Asn::new(65010).unwrap()],
-        med: None,
-        local_preference: None,
-        communities: vec![],
-        large_communities: vec![],
-        link_bandwidth: None,
-    }
-}
-
-fn path(times: usize) -> Vec<Asn> {
-    vec![Asn::new(65010).unwrap(); times]
-}
-
-fn bandwidth(bytes_per_second: u64, transitive: bool) -> Option<LinkBandwidth> {
-    Some(LinkBandwidth { asn: 65010, bytes_per_second, transitive })
-}
-
-#[test]
-fn what_the_service_says_and_what_the_neighbor_adds() {
-    assert_eq!(told(false, |_, _| ()), plain());
-    let large = |number| LargeCommunity { global: number, local1: 0, local2: 0 };
-    let both = told(false, |service, neighbor| {
-        service.origin = Origin::Incomplete;
-        service.policy = Policy {
-            communities: vec![Community(7), Community(3)],
-            large_communities: vec![large(2)],
-            med: Some(10),
-            prepend: 1,
-        };
-        neighbor.policy = Policy {
-            communities: vec![Community(5), Community(3)],
-            large_communities: vec![large(1), large(2)],
-            med: Some(20),
-            prepend: 2,
-        };
-    });
-    let wanted = Attributes {
-        origin: Origin::Incomplete,
-        as_path: path(4),
-        med: Some(20),
-        communities: vec![Community(3), Community(5), Community(7)],
-        large_communities: vec![large(1), large(2)],
-        ..plain()
-    };
-    assert_eq!(both, wanted);
-    assert_eq!(told(false, |service, _| service.policy.med = Some(10)).med, Some(10));
-    let most = told(false, |service, neighbor| (service.policy.prepend, neighbor.policy.prepend) = (200, 200));
-    assert_eq!(most.as_path, path(255), "a segment holds no more");
-    let other = told(false, |service, neighbor| {
-        service.bandwidth = Some(Bandwidth { bytes_per_second: 100 });
-        neighbor.local_asn = Asn::new(65099);
-    });
-    let spoken = Asn::new(65099).unwrap();
-    let share = LinkBandwidth { asn: 65099, bytes_per_second: 100, transitive: true };
-    assert_eq!(other, Attributes { as_path: vec![spoken], link_bandwidth: Some(share), ..plain() });
-}
-
-#[test]
-fn the_bandwidth_is_a_share_and_never_invented() {
-    let share = |weight, mode, deprefer| {
-        told(deprefer, |service, neighbor| {
-            service.bandwidth = Some(Bandwidth { bytes_per_second: 1_000_000 });
-            service.weight = weight;
-            neighbor.link_bandwidth = mode;
-        })
-        .link_bandwidth
-    };
-    use LinkBandwidthMode::{NonTransitive, Off, Transitive};
-    assert_eq!(share(100, Transitive, false), bandwidth(1_000_000, true));
-    assert_eq!(share(37, NonTransitive, false), bandwidth(370_000, false));
-    assert_eq!(share(100, Transitive, true), bandwidth(10_000, true), "weight 1");
-    assert_eq!(share(100, Off, false), None);
-}
-
-#[test]
-fn inside_the_as_the_path_is_empty_and_the_preference_speaks() {
-    let internal = |deprefer| {
-        told(deprefer, |service, neighbor| {
-            neighbor.asn = PeerAsn::Internal;
-            service.local_preference = 150;
-            service.policy.prepend = 3;
-        })
-    };
-    let wanted = Attributes { as_path: vec![], local_preference: Some(150), ..plain() };
-    assert_eq!(internal(false), wanted);
-    let communities = vec![Community::GRACEFUL_SHUTDOWN];
-    assert_eq!(internal(true), Attributes { local_preference: Some(0), communities, ..wanted });
-}
-
-#[test]
-fn depreferring_adds_graceful_shutdown_and_the_as_once_more() {
-    let communities = vec![Community::GRACEFUL_SHUTDOWN];
-    assert_eq!(told(true, |_, _| ()), Attributes { as_path: path(2), communities, ..plain() });
 }
 
 prop_compose! {

@@ -55,10 +55,8 @@ impl Histogram {
 
     /// Upper bound in seconds (the last is infinite) and how many fell into the bucket.
     pub fn buckets(&self) -> Vec<(f64, u64)> {
-        let bounded = BOUNDS
-            .iter()
-            .zip(&self.counts)
-            .map(|(bound, count)| (Duration::from_nanos(*bound).as_secs_f64(), *count));
+        let bounded =
+            BOUNDS.iter().zip(&self.counts).map(|(bound, count)| (Duration::from_nanos(*bound).as_secs_f64(), *count));
         bounded.chain([(f64::INFINITY, self.beyond)]).collect()
     }
 }
@@ -73,8 +71,7 @@ mod tests {
         for micros in [0, 50, 51, 1_000, 1_000_000, 1_000_001] {
             histogram.observe(Duration::from_micros(micros));
         }
-        let filled: Vec<(f64, u64)> =
-            histogram.buckets().into_iter().filter(|(_, count)| *count > 0).collect();
+        let filled: Vec<(f64, u64)> = histogram.buckets().into_iter().filter(|(_, count)| *count > 0).collect();
         assert_eq!(filled, [(0.00005, 2), (0.0001, 1), (0.001, 1), (1.0, 1), (f64::INFINITY, 1)]);
         assert_eq!(histogram.count(), 6);
         assert_eq!(histogram.sum(), Duration::from_micros(2_001_102));

@@ -65,9 +65,7 @@ impl Snapshot {
         families.counter(
             "anycaster_bgp_session_flaps",
             "Times an Established session ended",
-            neighbors
-                .iter()
-                .map(|neighbor| (vec![("neighbor", neighbor.name.as_str())], neighbor.flaps)),
+            neighbors.iter().map(|neighbor| (vec![("neighbor", neighbor.name.as_str())], neighbor.flaps)),
         )?;
         families.counter(
             "anycaster_bgp_messages",
@@ -81,11 +79,8 @@ impl Snapshot {
             "anycaster_bgp_announced_prefixes",
             "Prefixes the neighbor has been told",
             neighbors.iter().flat_map(|neighbor| {
-                [("ipv4", neighbor.announced.ipv4), ("ipv6", neighbor.announced.ipv6)].map(
-                    |(family, count)| {
-                        (vec![("neighbor", neighbor.name.as_str()), ("family", family)], count)
-                    },
-                )
+                [("ipv4", neighbor.announced.ipv4), ("ipv6", neighbor.announced.ipv6)]
+                    .map(|(family, count)| (vec![("neighbor", neighbor.name.as_str()), ("family", family)], count))
             }),
         )
     }
@@ -95,16 +90,12 @@ impl Snapshot {
         families.gauge(
             "anycaster_service_up",
             "1 where the service is in state up: all of its prefixes are announced",
-            services.iter().map(|service| {
-                (vec![("service", service.name.as_str())], u64::from(service.state == "up"))
-            }),
+            services.iter().map(|service| (vec![("service", service.name.as_str())], u64::from(service.state == "up"))),
         )?;
         families.gauge(
             "anycaster_service_weight",
             "0 to 100 of the bandwidth; 0 is drained",
-            services.iter().map(|service| {
-                (vec![("service", service.name.as_str())], u64::from(service.weight))
-            }),
+            services.iter().map(|service| (vec![("service", service.name.as_str())], u64::from(service.weight))),
         )
     }
 
@@ -137,16 +128,10 @@ impl Snapshot {
         families.gauge(
             "anycaster_check_up",
             "1 up, 0 down, on one address; no line before the first verdict",
-            addresses.iter().filter(|(_, check, _)| check.state != "unknown").map(
-                |(service, check, address)| {
-                    let labels = vec![
-                        ("service", *service),
-                        ("check", check.name.as_str()),
-                        ("address", address.as_str()),
-                    ];
-                    (labels, u64::from(check.state == "up"))
-                },
-            ),
+            addresses.iter().filter(|(_, check, _)| check.state != "unknown").map(|(service, check, address)| {
+                let labels = vec![("service", *service), ("check", check.name.as_str()), ("address", address.as_str())];
+                (labels, u64::from(check.state == "up"))
+            }),
         )?;
         let checks = &self.counters.checks;
         families.histogram(
@@ -221,9 +206,7 @@ fn messages<'a>(neighbor: &'a str, direction: &'static str, counts: Messages) ->
         ("keepalive", counts.keepalive),
         ("route-refresh", counts.route_refresh),
     ]
-    .map(|(kind, count)| {
-        (vec![("neighbor", neighbor), ("type", kind), ("direction", direction)], count)
-    })
+    .map(|(kind, count)| (vec![("neighbor", neighbor), ("type", kind), ("direction", direction)], count))
 }
 
 fn announced(service: &Service) -> impl Iterator<Item = Sample<'_>> {
@@ -239,12 +222,8 @@ fn announced(service: &Service) -> impl Iterator<Item = Sample<'_>> {
     })
 }
 
-fn reasons(
-    services: &[Service],
-    reason: impl Fn(&super::Prefix) -> Option<&Reason>,
-) -> Vec<Sample<'_>> {
-    let prefixes = (services.iter())
-        .flat_map(|service| service.prefixes.iter().map(move |prefix| (service, prefix)));
+fn reasons(services: &[Service], reason: impl Fn(&super::Prefix) -> Option<&Reason>) -> Vec<Sample<'_>> {
+    let prefixes = (services.iter()).flat_map(|service| service.prefixes.iter().map(move |prefix| (service, prefix)));
     prefixes
         .filter_map(|(service, prefix)| {
             let labels = vec![
@@ -279,24 +258,12 @@ fn bounded(too_many: bool, samples: Vec<Sample<'_>>) -> Vec<Sample<'_>> {
 struct Families<'a, 'e>(&'a mut DescriptorEncoder<'e>);
 
 impl Families<'_, '_> {
-    fn gauge<'s>(
-        &mut self,
-        name: &str,
-        help: &str,
-        samples: impl IntoIterator<Item = Sample<'s>>,
-    ) -> fmt::Result {
-        self.family(name, help, MetricType::Gauge, samples, |mut line, value| {
-            line.encode_gauge(&value)
-        })
+    fn gauge<'s>(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = Sample<'s>>) -> fmt::Result {
+        self.family(name, help, MetricType::Gauge, samples, |mut line, value| line.encode_gauge(&value))
     }
 
     /// `name` without "_total", which the encoder adds.
-    fn counter<'s>(
-        &mut self,
-        name: &str,
-        help: &str,
-        samples: impl IntoIterator<Item = Sample<'s>>,
-    ) -> fmt::Result {
+    fn counter<'s>(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = Sample<'s>>) -> fmt::Result {
         self.family(name, help, MetricType::Counter, samples, |mut line, value| {
             line.encode_counter(&value, None::<&Exemplar<NoLabelSet, f64>>)
         })

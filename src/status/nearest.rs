@@ -13,9 +13,7 @@ pub fn nearest(asked: &str, known: &[String]) -> Vec<String> {
         .iter()
         .map(|name| (!overlap(asked, name), distance(asked, name), name))
         // Names that share less than a third of their letters are no help.
-        .filter(|(apart, distance, name)| {
-            !apart || distance * 3 <= 2 * asked.chars().count().max(name.chars().count())
-        })
+        .filter(|(apart, distance, name)| !apart || distance * 3 <= 2 * asked.chars().count().max(name.chars().count()))
         .collect();
     ranked.sort();
     ranked.dedup();
@@ -33,10 +31,9 @@ mod tests {
 
     #[test]
     fn hints() {
-        let known: Vec<String> =
-            ["dns", "dns-internal", "web", "192.0.2.0/24", "192.0.2.53/32", "2001:db8::53/128"]
-                .map(String::from)
-                .into();
+        let known: Vec<String> = ["dns", "dns-internal", "web", "192.0.2.0/24", "192.0.2.53/32", "2001:db8::53/128"]
+            .map(String::from)
+            .into();
         for (asked, expected) in [
             ("dnss", &["dns"][..]),
             ("wbe", &["web"]),

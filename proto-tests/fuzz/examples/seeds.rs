@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 use anycaster::bgp::wire::{
-    self, Asn, Attributes, Capabilities, Codec, Community, Family, LargeCommunity, LinkBandwidth,
-    Notification, Open, Origin,
+    self, Asn, Attributes, Capabilities, Codec, Community, Family, LargeCommunity, LinkBandwidth, Notification, Open,
+    Origin,
 };
 use bytes::BytesMut;
 
@@ -31,27 +31,15 @@ fn messages() -> Vec<(String, Vec<u8>)> {
         enhanced_route_refresh: true,
         unknown: vec![],
     };
-    let open = Open {
-        version: 4,
-        asn: 4_200_000_001,
-        hold_time: 9,
-        id: Ipv4Addr::new(192, 0, 2, 1),
-        capabilities,
-    };
+    let open = Open { version: 4, asn: 4_200_000_001, hold_time: 9, id: Ipv4Addr::new(192, 0, 2, 1), capabilities };
     let mut messages = vec![
         ("open".to_owned(), wire::open(&open).to_vec()),
         ("keepalive".to_owned(), wire::keepalive().to_vec()),
-        (
-            "notification".to_owned(),
-            wire::notification(&Notification::administrative_shutdown("seed")).to_vec(),
-        ),
+        ("notification".to_owned(), wire::notification(&Notification::administrative_shutdown("seed")).to_vec()),
         ("route-refresh".to_owned(), wire::route_refresh(Family::Ipv6, 1).to_vec()),
     ];
-    for (name, four_octet_asn, internal) in
-        [("new", true, false), ("old", false, false), ("internal", true, true)]
-    {
-        let codec =
-            Codec { four_octet_asn, extended_message: false, extended_next_hop: true, internal };
+    for (name, four_octet_asn, internal) in [("new", true, false), ("old", false, false), ("internal", true, true)] {
+        let codec = Codec { four_octet_asn, extended_message: false, extended_next_hop: true, internal };
         let routes = [
             ("v4", "192.0.2.9", "198.51.100.1/32"),
             ("v6", "2001:db8::9", "2001:db8::/48"),
@@ -60,13 +48,7 @@ fn messages() -> Vec<(String, Vec<u8>)> {
         for (family, next_hop, prefix) in routes {
             let mut out = BytesMut::new();
             let next_hop: IpAddr = next_hop.parse().expect("an address");
-            wire::announce(
-                &attributes(),
-                next_hop,
-                &[prefix.parse().expect("a prefix")],
-                &codec,
-                &mut out,
-            );
+            wire::announce(&attributes(), next_hop, &[prefix.parse().expect("a prefix")], &codec, &mut out);
             messages.push((format!("announce-{family}-{name}"), out.to_vec()));
         }
     }
@@ -93,10 +75,6 @@ fn attributes() -> Attributes {
         local_preference: Some(100),
         communities: vec![Community::GRACEFUL_SHUTDOWN],
         large_communities: vec![LargeCommunity { global: 65001, local1: 1, local2: 2 }],
-        link_bandwidth: Some(LinkBandwidth {
-            asn: 65001,
-            bytes_per_second: 1_250_000_000,
-            transitive: true,
-        }),
+        link_bandwidth: Some(LinkBandwidth { asn: 65001, bytes_per_second: 1_250_000_000, transitive: true }),
     }
 }

@@ -1,9 +1,7 @@
 //! Any octets: framed, decoded by every kind of session, and what they say sent on and read back.
 #![no_main]
 
-use anycaster::bgp::wire::{
-    self, Codec, Frame, MAX_EXTENDED_MESSAGE, MAX_MESSAGE, Message, Update,
-};
+use anycaster::bgp::wire::{self, Codec, Frame, MAX_EXTENDED_MESSAGE, MAX_MESSAGE, Message, Update};
 use bytes::{Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
 
@@ -57,8 +55,7 @@ fn one(frame: &Frame, codec: &Codec) {
 
 fn reread(octets: &[u8], codec: &Codec) -> Message {
     let frame = wire::frame(&mut BytesMut::from(octets), MAX_MESSAGE);
-    wire::decode(&frame.expect("our own header").expect("a whole message"), codec)
-        .expect("our own message")
+    wire::decode(&frame.expect("our own header").expect("a whole message"), codec).expect("our own message")
 }
 
 /// What was withdrawn or announced there, withdrawn by us, is the same prefixes.
@@ -68,9 +65,7 @@ fn again(update: &Update, codec: &Codec) {
     wire::withdraw(&prefixes, codec.extended_next_hop, &mut out);
     let mut back = Vec::new();
     while let Some(frame) = wire::frame(&mut out, MAX_MESSAGE).expect("our own header") {
-        let Ok(Message::Update(update)) = wire::decode(&frame, codec) else {
-            panic!("our own UPDATE")
-        };
+        let Ok(Message::Update(update)) = wire::decode(&frame, codec) else { panic!("our own UPDATE") };
         assert!(update.announced.is_empty() && update.malformed.is_empty());
         back.extend(update.withdrawn);
     }

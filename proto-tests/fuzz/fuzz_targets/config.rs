@@ -9,10 +9,7 @@ use anycaster::config::{Source, load};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    let source = |(i, text): (usize, &str)| Source {
-        path: PathBuf::from(format!("{i}.toml")),
-        text: text.to_owned(),
-    };
+    let source = |(i, text): (usize, &str)| Source { path: PathBuf::from(format!("{i}.toml")), text: text.to_owned() };
     let sources: Vec<Source> = text.split('\u{c}').enumerate().map(source).collect();
     match load(&sources) {
         Ok(loaded) => {

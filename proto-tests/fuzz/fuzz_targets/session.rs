@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use anycaster::Time;
 use anycaster::bgp::session::{Action, Kind, Session, Settings, WINDOW};
-use anycaster::bgp::wire::{
-    self, Asn, Capabilities, Family, MAX_MESSAGE, Message, Notification, Open,
-};
+use anycaster::bgp::wire::{self, Asn, Capabilities, Family, MAX_MESSAGE, Message, Notification, Open};
 use anycaster::config::{Families, PeerAsn};
 use anycaster::engine::{Closed, ConnectionId};
 use bytes::{Bytes, BytesMut};
@@ -228,12 +226,8 @@ fn ours(bytes: Bytes) -> bool {
     let mut buffer = BytesMut::from(bytes);
     let mut last = None;
     while let Some(frame) = wire::frame(&mut buffer, MAX_MESSAGE).expect("our own header") {
-        let codec = wire::Codec {
-            four_octet_asn: true,
-            extended_message: false,
-            extended_next_hop: true,
-            internal: false,
-        };
+        let codec =
+            wire::Codec { four_octet_asn: true, extended_message: false, extended_next_hop: true, internal: false };
         last = Some(wire::decode(&frame, &codec).expect("our own message"));
     }
     assert!(buffer.is_empty(), "half a message");

@@ -58,9 +58,7 @@ impl<'a> Packer<'a> {
         };
         let lot = match news {
             None => self.withdrawn.entry(family).or_insert_with(|| Lot::new(overhead(None))),
-            Some(route) => {
-                self.announced.entry((route, family)).or_insert_with(|| Lot::new(overhead(Some(route))))
-            }
+            Some(route) => self.announced.entry((route, family)).or_insert_with(|| Lot::new(overhead(Some(route)))),
         };
         self.octets += lot.push(prefix);
     }

@@ -5,13 +5,11 @@ use proptest::prelude::*;
 use super::wire::{Asn, Community, LargeCommunity, MAX_MESSAGE, Message, Origin, RouteRefresh};
 use super::*;
 
-const CODEC: Codec =
-    Codec { four_octet_asn: true, extended_message: false, extended_next_hop: true, internal: false };
+const CODEC: Codec = Codec { four_octet_asn: true, extended_message: false, extended_next_hop: true, internal: false };
 const HOPS: NextHops = NextHops { ipv4: Some(V4_HOP), ipv6: Some(V6_HOP) };
 const V4_HOP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 const V6_HOP: IpAddr = IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
-const LINK: Link =
-    Link { codec: CODEC, ipv4: true, ipv6: true, enhanced_route_refresh: true, next_hops: HOPS };
+const LINK: Link = Link { codec: CODEC, ipv4: true, ipv6: true, enhanced_route_refresh: true, next_hops: HOPS };
 /// Markers and End-of-RIBs of both families.
 const BOUNDARIES: usize = 2 * 23 + 23 + 30;
 
@@ -191,10 +189,7 @@ impl World {
         for family in Family::ALL {
             let count = right.keys().filter(|prefix| Family::of(prefix) == family).count();
             assert_eq!(self.rib.announced(family), u64::try_from(count).unwrap());
-            assert_eq!(
-                self.peer.complete.contains(&family),
-                self.link.is_some_and(|link| link.speaks(family))
-            );
+            assert_eq!(self.peer.complete.contains(&family), self.link.is_some_and(|link| link.speaks(family)));
         }
         assert_eq!(self.peer.stale, BTreeMap::new());
         for row in 0..self.prefixes.len() {
@@ -213,12 +208,8 @@ const TWO: [&str; 2] = ["198.51.100.1/32", "2001:db8:a::1/128"];
 fn a_session_hears_all_once() {
     let mut world = World::of(&TWO);
     world.up(LINK);
-    let all = [
-        "+198.51.100.1/32 med 0 via 192.0.2.1",
-        "+2001:db8:a::1/128 med 0 via 2001:db8::1",
-        "EoR ipv4",
-        "EoR ipv6",
-    ];
+    let all =
+        ["+198.51.100.1/32 med 0 via 192.0.2.1", "+2001:db8:a::1/128 med 0 via 2001:db8::1", "EoR ipv4", "EoR ipv6"];
     assert_eq!(world.settle(), all);
     world.assert_true();
     world.want(0, Some(1));

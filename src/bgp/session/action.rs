@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use super::Negotiated;
-use crate::bgp::wire::{Family, Malformed, Notification};
 use crate::bgp::connection::ConnectionId;
+use crate::bgp::wire::{Family, Malformed, Notification};
 
 #[derive(Clone, PartialEq, Debug)]
 pub enum Action {
@@ -85,20 +85,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 5] =
-        [Self::Open, Self::Update, Self::Notification, Self::Keepalive, Self::RouteRefresh];
-
-    /// The word in metrics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Update => "update",
-            Self::Notification => "notification",
-            Self::Keepalive => "keepalive",
-            Self::RouteRefresh => "route-refresh",
-        }
-    }
-
     pub(super) const fn of(code: u8) -> Option<Self> {
         match code {
             1 => Some(Self::Open),

@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::transition::End;
-use super::{Negotiated, Settings};
+use super::{Negotiated, PeerAsn, Settings};
+use crate::bgp::wire::code::{self, open as subcode};
 use crate::bgp::wire::{Capabilities, Codec, Family, Notification, Open};
-use crate::config::PeerAsn;
 
 /// What both OPENs came to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -19,8 +19,7 @@ pub(super) struct Agreed {
 }
 
 pub(super) fn ours(settings: &Settings, id: Ipv4Addr) -> Open {
-    let families: Vec<Family> =
-        Family::ALL.into_iter().filter(|&family| configured(settings, family)).collect();
+    let families: Vec<Family> = Family::ALL.into_iter().filter(|family| settings.families.has(*family)).collect();
     Open {
         version: 4,
         asn: settings.local_asn.get(),
@@ -39,51 +38,37 @@ pub(super) fn ours(settings: &Settings, id: Ipv4Addr) -> Open {
     }
 }
 
-const fn configured(settings: &Settings, family: Family) -> bool {
-    match family {
-        Family::Ipv4 => settings.families.ipv4,
-        Family::Ipv6 => settings.families.ipv6,
-    }
-}
-
 /// RFC 8950 is about IPv4 routes only.
 const fn offers_extended_next_hop(settings: &Settings) -> bool {
     settings.extended_next_hop && settings.families.ipv4
 }
 
-pub(super) fn judge(
-    settings: &Settings,
-    id: Ipv4Addr,
-    local: SocketAddr,
-    open: &Open,
-) -> Result<Agreed, End> {
+pub(super) fn judge(settings: &Settings, id: Ipv4Addr, local: SocketAddr, open: &Open) -> Result<Agreed, End> {
     let name = &settings.name;
     let internal = open.asn == settings.local_asn.get();
     if let Err(expected) = acceptable(settings, open.asn) {
         // RFC 4271 §6.2 defines no data for Bad Peer AS.
         let why = format!("{name} offers AS {}, configured {expected}", open.asn);
-        return Err(refusal(2, why));
+        return Err(refusal(subcode::BAD_PEER_AS, why));
     }
     if open.id.is_unspecified() {
-        return Err(refusal(3, format!("{name} offers BGP identifier 0.0.0.0")));
+        return Err(refusal(subcode::BAD_IDENTIFIER, format!("{name} offers BGP identifier 0.0.0.0")));
     }
     // RFC 6286 §2.2: identifiers must differ inside an AS only.
     if internal && open.id == id {
-        return Err(refusal(3, format!("{name} has our own BGP identifier {id}")));
+        return Err(refusal(subcode::BAD_IDENTIFIER, format!("{name} has our own BGP identifier {id}")));
     }
     if matches!(open.hold_time, 1 | 2) {
         let seconds = open.hold_time;
         return Err(refusal(
-            6,
-            format!(
-                "{name}'s hold time {seconds} s is not acceptable (RFC 4271: 0 or at least 3 s)"
-            ),
+            subcode::UNACCEPTABLE_HOLD_TIME,
+            format!("{name}'s hold time {seconds} s is not acceptable (RFC 4271: 0 or at least 3 s)"),
         ));
     }
     if open.hold_time < settings.min_hold_time {
         let (seconds, least) = (open.hold_time, settings.min_hold_time);
         return Err(refusal(
-            6,
+            subcode::UNACCEPTABLE_HOLD_TIME,
             format!("{name}'s hold time {seconds} s is below min-hold-time {least} s"),
         ));
     }
@@ -103,7 +88,7 @@ fn acceptable(settings: &Settings, asn: u32) -> Result<(), String> {
 }
 
 fn refusal(subcode: u8, why: String) -> End {
-    End::ours(Notification::new(2, subcode, Vec::new()), why)
+    End::ours(Notification::new(code::OPEN, subcode, Vec::new()), why)
 }
 
 fn agree(settings: &Settings, local: SocketAddr, open: &Open, internal: bool) -> Agreed {
@@ -114,7 +99,7 @@ fn agree(settings: &Settings, local: SocketAddr, open: &Open, internal: bool) ->
         Family::Ipv4 if !theirs.multiprotocol => true,
         Family::Ipv4 | Family::Ipv6 => theirs.families.contains(&family),
     };
-    let common = |family| configured(settings, family) && speaks(family);
+    let common = |family| settings.families.has(family) && speaks(family);
     let (ipv4, ipv6) = (common(Family::Ipv4), common(Family::Ipv6));
     let extended_next_hop = offers_extended_next_hop(settings) && theirs.extended_next_hop;
     let four_octet_asn = theirs.four_octet_asn.is_some();
@@ -133,24 +118,14 @@ fn agree(settings: &Settings, local: SocketAddr, open: &Open, internal: bool) ->
     };
     Agreed {
         negotiated: Negotiated {
-            codec: Codec {
-                four_octet_asn,
-                extended_message: theirs.extended_message,
-                extended_next_hop,
-                internal,
-            },
+            codec: Codec { four_octet_asn, extended_message: theirs.extended_message, extended_next_hop, internal },
             ipv4,
             ipv6,
             enhanced_route_refresh: theirs.enhanced_route_refresh,
             hold_time,
             local,
-            peer_id: open.id,
             peer_asn: open.asn,
         },
-        capabilities: names
-            .into_iter()
-            .filter(|&(_, both)| both)
-            .map(|(name, _)| name.to_owned())
-            .collect(),
+        capabilities: names.into_iter().filter(|&(_, both)| both).map(|(name, _)| name.to_owned()).collect(),
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Settings;
-use crate::bgp::wire::Notification;
+use crate::bgp::wire::{Notification, code};
+use crate::dice::Dice;
 
 /// Which of the neighbor's three waits follows the end of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,8 +23,7 @@ impl Pause {
     /// After a NOTIFICATION of ours.
     pub(super) const fn sent(notification: &Notification) -> Self {
         match notification.code {
-            // Hold timer, Cease, send hold timer (RFC 9687)
-            4 | 6 | 8 => Self::Retry,
+            code::HOLD_TIMER_EXPIRED | code::CEASE | code::SEND_HOLD_TIMER_EXPIRED => Self::Retry,
             _ => Self::Hold,
         }
     }
@@ -31,8 +31,8 @@ impl Pause {
     /// After a NOTIFICATION of the peer's.
     pub(super) const fn received(notification: &Notification) -> Self {
         match (notification.code, notification.subcode) {
-            // RFC 4486 §4: maximum number of prefixes reached
-            (6, 1) => Self::Longest,
+            // RFC 4486 §4
+            (code::CEASE, code::cease::MAXIMUM_PREFIXES) => Self::Longest,
             _ => Self::sent(notification),
         }
     }
@@ -57,12 +57,7 @@ impl Backoff {
         }
     }
 
-    pub(super) fn wait(
-        &mut self,
-        settings: &Settings,
-        pause: Pause,
-        jitter: &mut Jitter,
-    ) -> Duration {
+    pub(super) fn wait(&mut self, settings: &Settings, pause: Pause, dice: &mut Dice) -> Duration {
         let span = match pause {
             Pause::Retry => settings.connect_retry,
             Pause::Longest => settings.idle_hold_max,
@@ -72,30 +67,16 @@ impl Backoff {
                 settings.idle_hold.saturating_mul(factor).min(settings.idle_hold_max)
             }
         };
-        jitter.of(span)
+        jittered(span, dice)
     }
 }
 
-/// SplitMix64: repeatable from its seed and good enough to spread hosts apart.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(super) struct Jitter(pub(super) u64);
-
-impl Jitter {
-    /// RFC 4271 §10: a factor from 0.75 to 1.0, anew each time.
-    pub(super) fn of(&mut self, span: Duration) -> Duration {
-        const QUARTER: u64 = 1 << 16;
-        let factor = 3 * QUARTER + self.next() % (QUARTER + 1);
-        let nanoseconds = span.as_nanos() * u128::from(factor) / u128::from(4 * QUARTER);
-        Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
+/// RFC 4271 §10: a factor from 0.75 to 1.0, anew each time.
+pub(super) fn jittered(span: Duration, dice: &mut Dice) -> Duration {
+    const QUARTER: u64 = 1 << 16;
+    let factor = 3 * QUARTER + dice.below(QUARTER + 1);
+    let nanoseconds = span.as_nanos() * u128::from(factor) / u128::from(4 * QUARTER);
+    Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -104,13 +85,13 @@ mod tests {
 
     #[test]
     fn jitter_stays_within_three_quarters_and_the_whole() {
-        let mut jitter = Jitter(7);
-        let spans: Vec<Duration> = (0..1000).map(|_| jitter.of(Duration::from_secs(4))).collect();
+        let mut dice = Dice::new(7);
+        let spans: Vec<Duration> = (0..1000).map(|_| jittered(Duration::from_secs(4), &mut dice)).collect();
         assert!(spans.iter().all(|&s| s >= Duration::from_secs(3) && s <= Duration::from_secs(4)));
         assert!(spans.iter().any(|&s| s < Duration::from_millis(3100)));
         assert!(spans.iter().any(|&s| s > Duration::from_millis(3900)));
-        assert_eq!(jitter.of(Duration::ZERO), Duration::ZERO);
-        assert!(jitter.of(Duration::MAX) > Duration::from_secs(1 << 33));
+        assert_eq!(jittered(Duration::ZERO, &mut dice), Duration::ZERO);
+        assert!(jittered(Duration::MAX, &mut dice) > Duration::from_secs(1 << 33));
     }
 
     #[test]

@@ -82,15 +82,8 @@ enum At {
     Established,
 }
 
-const STATES: [At; 7] = [
-    At::Stopped,
-    At::Idle,
-    At::Active,
-    At::Connect,
-    At::OpenSent,
-    At::OpenConfirm,
-    At::Established,
-];
+const STATES: [At; 7] =
+    [At::Stopped, At::Idle, At::Active, At::Connect, At::OpenSent, At::OpenConfirm, At::Established];
 
 /// A session led to `state` at time 0, drained, and the connection that counts there (or counted last).
 fn led_to(settings: Settings, state: At) -> Session {
@@ -157,18 +150,12 @@ fn down() -> Action {
 
 fn negotiated() -> Negotiated {
     Negotiated {
-        codec: Codec {
-            four_octet_asn: true,
-            extended_message: true,
-            extended_next_hop: false,
-            internal: false,
-        },
+        codec: Codec { four_octet_asn: true, extended_message: true, extended_next_hop: false, internal: false },
         ipv4: true,
         ipv6: true,
         enhanced_route_refresh: true,
         hold_time: Some(Duration::from_secs(9)),
         local: local(),
-        peer_id: Ipv4Addr::new(10, 0, 0, 1),
         peer_asn: 65001,
     }
 }
@@ -198,8 +185,7 @@ fn hear(state: At, bytes: &[u8]) -> (Vec<Action>, &'static str) {
 #[test]
 fn start_dials_once() {
     for state in STATES {
-        let expected =
-            if state == At::Stopped { (vec![dial(0)], "Connect") } else { ignored(state) };
+        let expected = if state == At::Stopped { (vec![dial(0)], "Connect") } else { ignored(state) };
         assert_eq!(play(state, |s| s.start(at(1), US)), expected, "{state:?}");
     }
 }
@@ -220,14 +206,9 @@ fn connected_sends_our_open() {
 fn open_in_each_state() {
     for state in STATES {
         let expected = match state {
-            At::OpenSent => (
-                vec![
-                    Action::Received(Received::Open),
-                    send(wire::keepalive()),
-                    sent(Kind::Keepalive),
-                ],
-                "OpenConfirm",
-            ),
+            At::OpenSent => {
+                (vec![Action::Received(Received::Open), send(wire::keepalive()), sent(Kind::Keepalive)], "OpenConfirm")
+            }
             At::OpenConfirm => ended(state, 5, 2, &[1]),
             At::Established => ended(state, 5, 3, &[1]),
             _ => ignored(state),
@@ -272,10 +253,7 @@ fn route_refresh_in_each_state() {
         let expected = match state {
             At::OpenSent => ended(state, 5, 1, &[5]),
             At::OpenConfirm => ended(state, 5, 2, &[5]),
-            At::Established => (
-                vec![received.clone(), Action::Refresh { family: Family::Ipv6 }],
-                "Established",
-            ),
+            At::Established => (vec![received.clone(), Action::Refresh { family: Family::Ipv6 }], "Established"),
             _ => ignored(state),
         };
         assert_eq!(hear(state, &wire::route_refresh(Family::Ipv6, 0)), expected, "{state:?}");
@@ -289,10 +267,12 @@ fn route_refresh_in_each_state() {
 
 #[test]
 fn a_notification_is_never_answered() {
-    for (code, subcode, next) in [(1, 1, "Idle"), (2, 2, "Idle"), (3, 1, "Idle"), (4, 0, "Active")]
-        .into_iter()
-        .chain([(5, 0, "Idle"), (6, 1, "Idle"), (6, 2, "Active"), (99, 99, "Idle")])
-    {
+    for (code, subcode, next) in [(1, 1, "Idle"), (2, 2, "Idle"), (3, 1, "Idle"), (4, 0, "Active")].into_iter().chain([
+        (5, 0, "Idle"),
+        (6, 1, "Idle"),
+        (6, 2, "Active"),
+        (99, 99, "Idle"),
+    ]) {
         let notification = Notification::new(code, subcode, [1, 2]);
         for state in STATES {
             let last = if state == At::Established { down() } else { failed() };
@@ -382,8 +362,7 @@ fn unacceptable_opens_get_their_notification() {
 
 #[test]
 fn closed_means_connect_retry() {
-    for why in [Closed::ByPeer, Closed::Failed("reset".to_owned()), Closed::Refused(String::new())]
-    {
+    for why in [Closed::ByPeer, Closed::Failed("reset".to_owned()), Closed::Refused(String::new())] {
         for state in STATES {
             let expected = match state {
                 At::Stopped | At::Idle | At::Active => ignored(state),
@@ -507,17 +486,9 @@ fn what_bytes_depend_on_is_agreed() {
     let ibgp = Settings { peer_asn: PeerAsn::Internal, extended_next_hop: true, ..settings() };
     let mut open = peer_open();
     open.asn = 65010;
-    open.capabilities =
-        Capabilities { extended_next_hop: true, multiprotocol: true, ..Capabilities::default() };
-    let codec = |settings: &Settings, open: &Open| {
-        open::judge(settings, US, local(), open).unwrap().negotiated.codec
-    };
-    let expected = Codec {
-        four_octet_asn: false,
-        extended_message: false,
-        extended_next_hop: true,
-        internal: true,
-    };
+    open.capabilities = Capabilities { extended_next_hop: true, multiprotocol: true, ..Capabilities::default() };
+    let codec = |settings: &Settings, open: &Open| open::judge(settings, US, local(), open).unwrap().negotiated.codec;
+    let expected = Codec { four_octet_asn: false, extended_message: false, extended_next_hop: true, internal: true };
     assert_eq!(codec(&ibgp, &open), expected);
     // RFC 8950 takes both sides, and IPv4.
     let without = Codec { extended_next_hop: false, ..expected };

@@ -26,9 +26,9 @@ impl Session {
                 | State::Idle { .. }
                 | State::Active { .. }
                 | State::Connect { .. }
-                | State::OpenSent { .. } => format!(
-                    "{name} closed the connection before its OPEN (does it have this host as a neighbor?)"
-                ),
+                | State::OpenSent { .. } => {
+                    format!("{name} closed the connection before its OPEN (does it have this host as a neighbor?)")
+                }
             },
         }
     }

@@ -194,7 +194,9 @@ fn segments(value: &[u8], four_octets: bool) -> Result<Segments, &'static str> {
     let mut reader = Reader::new(value);
     let mut found = Segments::default();
     while !reader.is_empty() {
-        let (Some(kind), Some(count)) = (reader.u8(), reader.u8()) else { return Err("octet left behind the segments") };
+        let (Some(kind), Some(count)) = (reader.u8(), reader.u8()) else {
+            return Err("octet left behind the segments");
+        };
         match kind {
             segment::AS_SEQUENCE => {}
             segment::AS_SET => found.set = true,

@@ -58,8 +58,7 @@ fn capabilities(capabilities: &Capabilities) -> BytesMut {
         put(capability::ROUTE_REFRESH, RouteRefreshCapability::new().encode());
     }
     if capabilities.extended_next_hop {
-        let entry =
-            ExtendedNextHopEntry { nlri_afi: Afi::Ipv4, nlri_safi: Safi::Unicast, nexthop_afi: Afi::Ipv6 };
+        let entry = ExtendedNextHopEntry { nlri_afi: Afi::Ipv4, nlri_safi: Safi::Unicast, nexthop_afi: Afi::Ipv6 };
         put(capability::EXTENDED_NEXT_HOP, ExtendedNextHopCapability::new(vec![entry]).encode());
     }
     if capabilities.extended_message {

@@ -124,7 +124,8 @@ impl Notification {
         if let Some(inner) = self.inside_hard_reset() {
             return inner.shutdown_text();
         }
-        let carries_text = matches!(self.subcode, code::cease::ADMINISTRATIVE_SHUTDOWN | code::cease::ADMINISTRATIVE_RESET);
+        let carries_text =
+            matches!(self.subcode, code::cease::ADMINISTRATIVE_SHUTDOWN | code::cease::ADMINISTRATIVE_RESET);
         if self.code != code::CEASE || !carries_text {
             return None;
         }

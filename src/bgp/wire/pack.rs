@@ -12,10 +12,10 @@ use super::{AS_TRANS, Asn, Attributes, Codec, Family, LinkBandwidth, MAX_MESSAGE
 
 /// The path's bound: one segment (RFC 4271 §4.3). A longer one goes out cut at its end; the configuration cannot say one.
 pub const MAX_AS_PATH: usize = 255;
-/// What [`announce`] sends of [`Attributes::communities`]; the configuration rejects more.
-pub const MAX_COMMUNITIES: usize = 255;
-/// What [`announce`] sends of [`Attributes::large_communities`]; the configuration rejects more.
-pub const MAX_LARGE_COMMUNITIES: usize = 100;
+/// What [`announce`] sends of [`Attributes::communities`]: 64 of the service, 64 of the neighbor, graceful-shutdown.
+pub const MAX_COMMUNITIES: usize = 129;
+/// What [`announce`] sends of [`Attributes::large_communities`]: 64 of the service, 64 of the neighbor.
+pub const MAX_LARGE_COMMUNITIES: usize = 128;
 
 /// Attribute header with a two-octet length.
 const LONG_HEADER: usize = 4;

@@ -1,7 +1,7 @@
 use super::*;
 use crate::cli::paint::Paint;
 use crate::cli::{explain, routes};
-use crate::status::{Explanation, Route, rfc3339};
+use crate::status::{Explanation, Route, Step, rfc3339};
 
 fn sample() -> Status {
     serde_json::from_str(include_str!("../../../proto-tests/status.json")).unwrap()
@@ -41,9 +41,8 @@ held  192.0.2.80/32     we\"b  drained: weight 0                    for 3h 12m
 fn colour_changes_nothing_but_colour() {
     let coloured = render(&sample(), screen(true));
     assert!(coloured.contains("\u{1b}[32mEstablished\u{1b}[0m"), "{coloured}");
-    let bare = ["1", "31", "32", "33", "0"]
-        .iter()
-        .fold(coloured, |text, code| text.replace(&format!("\u{1b}[{code}m"), ""));
+    let bare =
+        ["1", "31", "32", "33", "0"].iter().fold(coloured, |text, code| text.replace(&format!("\u{1b}[{code}m"), ""));
     assert_eq!(bare, render(&sample(), screen(false)));
 }
 
@@ -52,10 +51,7 @@ fn empty_is_said() {
     let status = Status { neighbors: Vec::new(), services: Vec::new(), ..sample() };
     let text = render(&status, screen(false));
     let (_, tables) = text.split_once("\n\n").unwrap();
-    assert_eq!(
-        tables,
-        "no neighbors are configured\n\nno services are configured\n\nnothing is held or kept\n"
-    );
+    assert_eq!(tables, "no neighbors are configured\n\nno services are configured\n\nnothing is held or kept\n");
     assert_eq!(exit_code(&status), 0);
 }
 
@@ -74,9 +70,7 @@ fn exit_codes() {
         edit(&mut status);
         exit_code(&status)
     };
-    let reason = |word: &str| {
-        Some(Reason { reason: word.into(), detail: String::new(), since: String::new() })
-    };
+    let reason = |word: &str| Some(Reason { reason: word.into(), detail: String::new(), since: String::new() });
     assert_eq!(edit(&|status| status.services[0].prefixes[0].held = reason("stopping")), 1);
     assert_eq!(edit(&|status| status.services[0].prefixes[0].held = reason("disabled")), 0);
     assert_eq!(edit(&|status| status.services[0].prefixes[0].kept = reason("grace")), 0, "held wins");
@@ -195,4 +189,36 @@ fn the_whole_chain() {
     assert_eq!(explain::exit_code(&both), 1);
     assert_eq!(explain::exit_code(&explain::Explained::One(Box::new(told))), 0);
     assert_eq!(explain::exit_code(&explain::Explained::One(Box::new(held))), 1);
+}
+
+/// What is kept for a while stands in the chain before what holds; only the latter is the reason.
+#[test]
+fn the_headline_names_the_step_that_decided() {
+    let step = |step: &str, since: Option<&str>, ok| Step {
+        step: step.into(),
+        ok,
+        detail: String::new(),
+        since: since.map(str::to_owned),
+    };
+    let since = "2026-11-21T23:11:00.000Z";
+    let mut explanation = Explanation {
+        prefix: "192.0.2.53/32".into(),
+        service: "dns".into(),
+        announced: false,
+        steps: vec![step("facts", None, false), step("checks", Some(since), false), step("start-hold", None, true)],
+        neighbors: vec![],
+    };
+    let headline = |explanation: &Explanation| {
+        let text = explain::render(&explain::Explained::One(Box::new(explanation.clone())), screen(false));
+        text.lines().next().unwrap().to_owned()
+    };
+    assert_eq!(headline(&explanation), "192.0.2.53/32 of service dns: NOT announced: checks");
+    explanation.steps.truncate(1);
+    explanation.neighbors = vec![PrefixNeighbor {
+        name: "tor-a".into(),
+        announced: false,
+        since: since.into(),
+        held: Some("no-session".into()),
+    }];
+    assert_eq!(headline(&explanation), "192.0.2.53/32 of service dns: NOT announced: no neighbor could be told");
 }

@@ -108,3 +108,18 @@ fn a_value_has_its_place() {
     let root = tree::merge(&files, &[], &mut report);
     assert_eq!(root.at("x"), At { file: 0, start: 10, end: 12 });
 }
+
+#[test]
+fn a_bandwidth_is_shown_as_it_is_written() {
+    for (bytes_per_second, text) in [
+        (0, "0bit"),
+        (1, "8bit"),
+        (125, "1kbit"),
+        (1_250_000_000, "10Gbit"),
+        (312_500_000, "2.5Gbit"),
+        (1_250_001, "10000008bit"),
+        (u64::MAX, "147573952589676412.92kbit"),
+    ] {
+        assert_eq!(Bandwidth { bytes_per_second }.to_string(), text);
+    }
+}

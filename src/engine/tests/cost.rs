@@ -44,13 +44,21 @@ fn figures(what: &str, services: Vec<Service>) -> Vec<(String, Duration)> {
     let addresses = config.services.iter().flat_map(|service| &service.prefixes).map(|prefix| on(LO, prefix.addr()));
     let addresses: Vec<_> = addresses.chain([on(ETH0, "10.0.0.10".parse().unwrap())]).collect();
     let lo = Interface { index: LO, name: "lo".into(), loopback: true };
-    let snapshot = || Input::Fact(Fact::Snapshot(Snapshot { interfaces: vec![lo.clone()], addresses: addresses.clone(), routes: vec![] }));
+    let snapshot = || {
+        Input::Fact(Fact::Snapshot(Snapshot {
+            interfaces: vec![lo.clone()],
+            addresses: addresses.clone(),
+            routes: vec![],
+        }))
+    };
     let mut engine = Engine::new(at(0), config, 1);
     let mut seen = Vec::new();
-    let mut note = |step: &str, (longest, _, _): &(Duration, u32, Vec<Output>)| seen.push((format!("{what}: {step}"), *longest));
+    let mut note =
+        |step: &str, (longest, _, _): &(Duration, u32, Vec<Output>)| seen.push((format!("{what}: {step}"), *longest));
     let first = settle(&mut engine, at(1), snapshot());
     note("first read", &first);
-    let probes = first.2.iter().filter_map(|output| if let Output::Probe { probe } = output { Some(*probe) } else { None });
+    let probes =
+        first.2.iter().filter_map(|output| if let Output::Probe { probe } = output { Some(*probe) } else { None });
     for output in &first.2 {
         if let Output::Ask { watch } = output {
             engine.handle(at(2), Input::Fact(Fact::Listener { watch: *watch, listening: Some(true) }));

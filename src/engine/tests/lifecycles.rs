@@ -356,7 +356,8 @@ fn a_router_id_is_looked_for_until_there_is_a_good_one() {
 #[test]
 fn managed_addresses_that_are_lost_are_put_back_with_the_next_read() {
     let mut bench = Bench::new(|config| config.services[0].binding.manage = true);
-    let manage = |outputs: &[Output], present: bool| outputs.contains(&Output::Manage { address: ip("192.0.2.1"), present });
+    let manage =
+        |outputs: &[Output], present: bool| outputs.contains(&Output::Manage { address: ip("192.0.2.1"), present });
     let first: Vec<Output> = std::iter::from_fn(|| bench.engine.poll()).collect();
     assert!(manage(&first, true), "before the first read");
     assert!(!manage(&bench.read(&[on(LO, ip("192.0.2.1"))]), true));
@@ -424,7 +425,9 @@ fn latency_is_measured_for_changes_and_for_nothing_else() {
 #[test]
 fn a_next_hop_that_goes_takes_its_family_and_brings_it_back() {
     let mut world = well(11);
-    let v6 = |world: &super::World| world.routers.iter().map(|r| r.table.keys().filter(|n| n.addr().is_ipv6()).count()).collect::<Vec<_>>();
+    let v6 = |world: &super::World| {
+        world.routers.iter().map(|r| r.table.keys().filter(|n| n.addr().is_ipv6()).count()).collect::<Vec<_>>()
+    };
     assert_eq!(v6(&world), [1, 1]);
     world.set_address(ip("fd00::10"), false);
     world.run(SECOND);

@@ -10,34 +10,14 @@ use ipnet::IpNet;
 use super::router::{CODEC, Router, Said, said};
 use crate::Time;
 use crate::bgp::wire;
-use crate::config::{Config, Protocol};
+use crate::config::{Config, Listen, Protocol, Service, WhenDown};
+use crate::dice::Dice;
 use crate::engine::{Closed, ConnectionId, Engine, Input, Outcome, Output};
 use crate::facts::{Address, Fact, Interface, Snapshot, Watch};
 use crate::plan;
 
 pub(super) const LO: u32 = 1;
 pub(super) const ETH0: u32 = 2;
-
-/// xorshift64*: a seed is a history.
-#[derive(Clone, Debug)]
-pub(super) struct Dice(u64);
-
-impl Dice {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    pub(super) fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 16) % limit
-    }
-
-    pub(super) fn one_in(&mut self, count: u64) -> bool {
-        self.below(count) == 0
-    }
-}
 
 /// What goes wrong from time to time.
 #[derive(Clone, Copy, Debug, Default)]
@@ -209,7 +189,8 @@ impl World {
             }
             Output::Ask { watch } => {
                 let failed = self.faults.reads && self.dice.one_in(4);
-                let there = self.listening.contains(&(watch.protocol, watch.port)) && self.addresses.contains(&watch.address);
+                let there =
+                    self.listening.contains(&(watch.protocol, watch.port)) && self.addresses.contains(&watch.address);
                 let listening = (!failed).then_some(there);
                 if self.faults.late && self.dice.one_in(16) {
                     // Sometimes the answer is late, and sometimes it never comes.
@@ -300,7 +281,11 @@ impl World {
             let next = engine.min(later).min(self.pump_at.max(self.now)).min(end);
             let next = if self.sending() { next.min(self.now + SLOW) } else { next };
             stuck = if next > self.now { 0 } else { stuck + 1 };
-            assert!(stuck < 10_000, "the clock stands still at {:?}: a tick at the deadline must move the deadline", self.now);
+            assert!(
+                stuck < 10_000,
+                "the clock stands still at {:?}: a tick at the deadline must move the deadline",
+                self.now
+            );
             self.now = next;
             while let Some(entry) = self.later.first_entry().filter(|entry| entry.key().0 <= self.now) {
                 let input = entry.remove();
@@ -319,7 +304,9 @@ impl World {
 
     /// Some router has octets to take or to give.
     fn sending(&self) -> bool {
-        let busy = |pipe: &Pipe| !self.routers[pipe.neighbor].silent && (!pipe.queue.is_empty() || self.routers[pipe.neighbor].has_words());
+        let busy = |pipe: &Pipe| {
+            !self.routers[pipe.neighbor].silent && (!pipe.queue.is_empty() || self.routers[pipe.neighbor].has_words())
+        };
         self.connections.values().any(busy)
     }
 
@@ -393,7 +380,7 @@ impl World {
             let beside = self.addresses.contains(&"fd00::10".parse::<IpAddr>().unwrap());
             for prefix in service.prefixes.iter().filter(|prefix| beside || prefix.addr().is_ipv4()) {
                 let inside: Vec<IpAddr> = self.addresses.iter().filter(|a| prefix.contains(*a)).copied().collect();
-                let heard = |l: &crate::config::Listen| self.listening.contains(&(l.protocol, l.port));
+                let heard = |l: &Listen| self.listening.contains(&(l.protocol, l.port));
                 let of_service = |address: &&IpAddr| service.prefixes.iter().any(|prefix| prefix.contains(*address));
                 let counting: Vec<IpAddr> = if service.health.per_prefix {
                     inside.clone()
@@ -401,7 +388,7 @@ impl World {
                     self.addresses.iter().filter(of_service).copied().collect()
                 };
                 let well = service.checks.is_empty() || !counting.iter().any(|address| self.sick.contains(address));
-                let deprefer = !well && service.health.when_down == crate::config::WhenDown::Deprefer;
+                let deprefer = !well && service.health.when_down == WhenDown::Deprefer;
                 let drained = self.disable_file && service.health.disable_file.is_some();
                 if !inside.is_empty() && service.binding.listen.iter().all(heard) && (well || deprefer) && !drained {
                     expected.insert(*prefix, self.on_the_wire(service, prefix, deprefer));
@@ -411,7 +398,7 @@ impl World {
         expected
     }
 
-    fn on_the_wire(&self, service: &crate::config::Service, prefix: &IpNet, deprefer: bool) -> Said {
+    fn on_the_wire(&self, service: &Service, prefix: &IpNet, deprefer: bool) -> Said {
         let config = &self.engine.config;
         let attributes = plan::attributes(&plan::route(service, deprefer), &config.router, &config.neighbors[0]);
         let next_hop = if matches!(prefix, IpNet::V4(_)) { "10.0.0.10" } else { "fd00::10" };
@@ -423,7 +410,7 @@ impl World {
     pub(super) fn assert_routers_have_the_plan(&self) {
         let expected = self.expected();
         for router in &self.routers {
-assert_eq!(router.table, expected);
+            assert_eq!(router.table, expected);
         }
     }
 }

@@ -74,12 +74,10 @@ fn request(path: &str) -> Result<Request, (StatusCode, String)> {
         "/healthz" => Ok(Request::Health),
         "/readyz" => Ok(Request::Ready),
         other => match other.strip_prefix("/explain/") {
-            Some(subject) if !subject.is_empty() => subject_of(subject)
-                .map(Request::Explain)
-                .map_err(|text| (StatusCode::BAD_REQUEST, text)),
-            Some(_) | None => {
-                Err((StatusCode::NOT_FOUND, format!("no page {other:?}; there are {PAGES}")))
+            Some(subject) if !subject.is_empty() => {
+                subject_of(subject).map(Request::Explain).map_err(|text| (StatusCode::BAD_REQUEST, text))
             }
+            Some(_) | None => Err((StatusCode::NOT_FOUND, format!("no page {other:?}; there are {PAGES}"))),
         },
     }
 }
@@ -127,8 +125,7 @@ fn render(request: &Request, reply: Reply) -> Response<Full<Bytes>> {
         Reply::Explanations(explanations) => json(StatusCode::OK, &explanations),
         Reply::Healthy => json(StatusCode::OK, &serde_json::json!({ "healthy": true })),
         Reply::Ready(readiness) => {
-            let status =
-                if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+            let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             json(status, &readiness)
         }
         Reply::Metrics(snapshot) => {

@@ -67,8 +67,7 @@ fn lock(path: &Path) -> io::Result<Option<Flock<File>>> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     // 0600: who can open a file can lock it, and would keep every daemon from starting.
-    let file =
-        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(name)?;
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(name)?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(Some(lock)),
         Err((_, Errno::EWOULDBLOCK)) => Ok(None),

@@ -20,7 +20,7 @@ pub(super) fn rights(stream: &UnixStream, control_group: Option<Gid>) -> Rights 
         return Rights::Change;
     }
     let Some(group) = control_group else { return Rights::Read };
-    let member = peer.gid() == group.as_raw()
-        || peer_groups(stream).is_ok_and(|groups| groups.contains(&group.as_raw()));
+    let member =
+        peer.gid() == group.as_raw() || peer_groups(stream).is_ok_and(|groups| groups.contains(&group.as_raw()));
     if member { Rights::Change } else { Rights::Read }
 }

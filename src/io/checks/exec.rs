@@ -47,12 +47,7 @@ impl Exec {
         })
     }
 
-    pub(super) async fn run(
-        &self,
-        request: &ProbeRequest,
-        seat: Seat,
-        progress: &Progress,
-    ) -> Result<String, Bad> {
+    pub(super) async fn run(&self, request: &ProbeRequest, seat: Seat, progress: &Progress) -> Result<String, Bad> {
         let (running, output) = self.start(request, seat).await?;
         progress.reached(Phase::Running);
         let mut output = Receiver::from_owned_fd(output.into()).map_err(|e| self.failed(&e))?;

@@ -68,12 +68,7 @@ impl Http {
         })
     }
 
-    pub(super) async fn run(
-        &self,
-        from: Option<IpAddr>,
-        to: IpAddr,
-        progress: &Progress,
-    ) -> Result<String, Bad> {
+    pub(super) async fn run(&self, from: Option<IpAddr>, to: IpAddr, progress: &Progress) -> Result<String, Bad> {
         let request = self.request(to)?;
         let stream = dial::connect(from, SocketAddr::new(to, self.port)).await?;
         match &self.tls {

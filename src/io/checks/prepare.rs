@@ -17,7 +17,9 @@ pub(super) struct Prepared {
 
 pub(super) enum Kind {
     /// TCP without `send` and `expect`: over before a task could be started for it.
-    Connect { port: u16 },
+    Connect {
+        port: u16,
+    },
     Talk(Arc<Talk>),
 }
 
@@ -40,9 +42,7 @@ impl Prepared {
             CheckKind::Tcp(TcpCheck { port, send: None, expect: None }) => Kind::Connect { port: *port },
             CheckKind::Tcp(tcp) => Kind::Talk(Arc::new(Talk::Tcp(tcp.clone()))),
             CheckKind::Http(http) => Kind::Talk(Arc::new(Talk::Http(Box::new(Http::new(http).map_err(named)?)))),
-            CheckKind::Exec(exec) => {
-                Kind::Talk(Arc::new(Talk::Exec(Exec::new(exec, &service.name).map_err(named)?)))
-            }
+            CheckKind::Exec(exec) => Kind::Talk(Arc::new(Talk::Exec(Exec::new(exec, &service.name).map_err(named)?))),
         };
         Ok(Self { timeout: check.timeout, kind, target: check.target })
     }

@@ -28,9 +28,9 @@ impl Secured {
     pub(super) fn new(tls: &Tls) -> Result<Self, String> {
         let name = match &tls.server_name {
             None => None,
-            Some(name) => Some(
-                ServerName::try_from(name.clone()).map_err(|_| format!("server-name {name:?} is not a name"))?,
-            ),
+            Some(name) => {
+                Some(ServerName::try_from(name.clone()).map_err(|_| format!("server-name {name:?} is not a name"))?)
+            }
         };
         Ok(Self { connector: TlsConnector::from(Arc::new(client(tls)?)), name })
     }

@@ -6,9 +6,7 @@
 
 use std::io;
 
-use netlink_packet_core::{
-    Emitable, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
-};
+use netlink_packet_core::{Emitable, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, SocketId, StateFlags};
 use netlink_packet_sock_diag::{SOCK_DIAG_BY_FAMILY, SockDiagMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_SOCK_DIAG};
@@ -116,9 +114,7 @@ fn answer(message: &Message<'_>) -> Option<Answer> {
             code => Some(Answer::Error(code)),
         },
         // inet_diag_msg: family, state, ...
-        kind if kind == i32::from(SOCK_DIAG_BY_FAMILY) => {
-            message.payload.get(1).copied().map(Answer::Socket)
-        }
+        kind if kind == i32::from(SOCK_DIAG_BY_FAMILY) => message.payload.get(1).copied().map(Answer::Socket),
         _ => None,
     }
 }

@@ -1,4 +1,4 @@
-//! The classic BPF program that keeps the noise of a busy host away from the destroy socket.
+//! The program that keeps the noise of a busy host away from the destroy socket.
 //!
 //! ```text
 //!   remote port != 0                -> drop     every closing connection of the host
@@ -8,8 +8,9 @@
 
 use std::collections::BTreeSet;
 
-use nix::libc;
 use socket2::SockFilter;
+
+use crate::io::bpf::{discard, equal, jump, keep, load};
 
 /// A message is a netlink header (16) and inet_diag_msg: four octets, then both ports in network order.
 const LOCAL_PORT: u32 = 16 + 4;
@@ -23,41 +24,24 @@ const LONGEST: usize = 4096;
 
 /// The program for `ports`; where they are too many for one, it keeps every socket without a remote port.
 pub(super) fn program(ports: &BTreeSet<u16>) -> Vec<SockFilter> {
-    let mut program = vec![load(REMOTE_PORT), equal(0, 1, 0), give(0), load(LOCAL_PORT)];
+    let mut program = vec![load(REMOTE_PORT), equal(0, 1, 0), discard(), load(LOCAL_PORT)];
     let ports: Vec<u16> = ports.iter().copied().collect();
     for block in ports.chunks(BLOCK) {
         for (index, port) in block.iter().enumerate() {
             // Over the comparisons that follow and the jump, to the end of the block.
-            let keep = u8::try_from(block.len() - index).unwrap_or(u8::MAX);
-            program.push(equal(u32::from(*port), keep, 0));
+            let distance = u8::try_from(block.len() - index).unwrap_or(u8::MAX);
+            program.push(equal(u32::from(*port), distance, 0));
         }
-        program.push(SockFilter::new(code(libc::BPF_JMP | libc::BPF_JA), 0, 0, 1));
-        program.push(give(u32::MAX));
+        program.push(jump(1));
+        program.push(keep());
     }
-    program.push(give(0));
+    program.push(discard());
     if program.len() > LONGEST { coarse() } else { program }
 }
 
 /// Keeps every socket without a remote port.
 pub(super) fn coarse() -> Vec<SockFilter> {
-    vec![load(REMOTE_PORT), equal(0, 0, 1), give(u32::MAX), give(0)]
-}
-
-fn load(offset: u32) -> SockFilter {
-    SockFilter::new(code(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS), 0, 0, offset)
-}
-
-fn equal(value: u32, yes: u8, no: u8) -> SockFilter {
-    SockFilter::new(code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K), yes, no, value)
-}
-
-fn give(octets: u32) -> SockFilter {
-    SockFilter::new(code(libc::BPF_RET | libc::BPF_K), 0, 0, octets)
-}
-
-/// sock_filter has 16 bits for what libc gives as 32.
-fn code(parts: u32) -> u16 {
-    u16::try_from(parts).unwrap_or_default()
+    vec![load(REMOTE_PORT), equal(0, 0, 1), keep(), discard()]
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use tracing::{Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
 use super::Queue;
-use crate::io::terminal;
+use crate::io::clock;
 
 /// The target of engine events: their message already says kind, from and to.
 pub(super) const EVENT: &str = "anycaster::event";
@@ -49,7 +49,7 @@ impl<S: Subscriber> Layer<S> for Recorder {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
         let metadata = event.metadata();
         let mut record = Record {
-            at: terminal::now(),
+            at: clock::since_1970(),
             level: *metadata.level(),
             target: metadata.target().to_owned(),
             message: String::new(),

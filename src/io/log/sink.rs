@@ -29,9 +29,7 @@ impl Sink {
             LogFormat::Journald => match journal() {
                 Ok(socket) => (Self::Journal(socket), None),
                 Err(error) => {
-                    let regret = format!(
-                        "no journal answers on {JOURNAL} ({error}): logging text to standard error"
-                    );
+                    let regret = format!("no journal answers on {JOURNAL} ({error}): logging text to standard error");
                     (Self::Text { colour }, Some(regret))
                 }
             },
@@ -65,11 +63,8 @@ pub(super) fn text(record: &Record, colour: bool) -> String {
     };
     let at = rfc3339::format(record.at);
     let message = one_line(&record.message);
-    let mut line = if colour {
-        format!("{at} \u{1b}[{code}m{name}\u{1b}[0m {message}")
-    } else {
-        format!("{at} {name} {message}")
-    };
+    let mut line =
+        if colour { format!("{at} \u{1b}[{code}m{name}\u{1b}[0m {message}") } else { format!("{at} {name} {message}") };
     for (field, value) in &record.fields {
         let said = record.target == EVENT && ["kind", "from", "to"].contains(field);
         if !said {
@@ -88,9 +83,7 @@ fn word(value: &Value) -> String {
             let plain = |letter: char| !letter.is_whitespace() && !letter.is_control() && letter != '"';
             if text.chars().all(plain) { text.clone() } else { format!("{text:?}") }
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            value.to_string()
-        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
     }
 }
 

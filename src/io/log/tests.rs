@@ -25,10 +25,7 @@ fn the_three_formats() {
     let expected = "2026-11-21T23:07:00.123Z WARN  prefix announced -> held service=dns reason=not-listening \
                     detail=\"no socket\\nfor udp/53\" tries=3\n";
     assert_eq!(text(&held(), false), expected);
-    assert_eq!(
-        text(&held(), true),
-        expected.replace("WARN ", "\u{1b}[33mWARN \u{1b}[0m")
-    );
+    assert_eq!(text(&held(), true), expected.replace("WARN ", "\u{1b}[33mWARN \u{1b}[0m"));
     assert_eq!(
         json(&held()),
         "{\"at\":\"2026-11-21T23:07:00.123Z\",\"level\":\"warn\",\"target\":\"anycaster::event\",\
@@ -46,15 +43,9 @@ fn the_three_formats() {
 
 #[test]
 fn a_peers_text_stays_on_its_line() {
-    let record = Record {
-        message: "peer says \"bye\u{1b}[2J\nERROR forged\"".to_owned(),
-        fields: Vec::new(),
-        ..held()
-    };
-    assert_eq!(
-        text(&record, false),
-        "2026-11-21T23:07:00.123Z WARN  peer says \"bye\\u{1b}[2J\\nERROR forged\"\n"
-    );
+    let record =
+        Record { message: "peer says \"bye\u{1b}[2J\nERROR forged\"".to_owned(), fields: Vec::new(), ..held() };
+    assert_eq!(text(&record, false), "2026-11-21T23:07:00.123Z WARN  peer says \"bye\\u{1b}[2J\\nERROR forged\"\n");
 }
 
 #[test]

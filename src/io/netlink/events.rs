@@ -9,6 +9,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::message::{fact, hides_more, messages};
 use crate::facts::Fact;
+use crate::io::bpf::{discard, equal, keep, load, load_octet};
 use crate::io::{descriptors, sockopt};
 
 /// Events that may wait for us in the kernel: thousands of links or addresses changed at once.
@@ -134,27 +135,17 @@ impl Look {
 /// Drops, in the kernel, route events of other tables and types than local: a router with a full table on the same host
 /// makes 50,000 of them at a time. The kernel multicasts one message per datagram.
 fn filter() -> [SockFilter; 9] {
-    let load = |size, offset| SockFilter::new(code(libc::BPF_LD | size | libc::BPF_ABS), 0, 0, offset);
-    let equal = |value, yes, no| {
-        SockFilter::new(code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K), yes, no, value)
-    };
-    let give = |octets| SockFilter::new(code(libc::BPF_RET | libc::BPF_K), 0, 0, octets);
     // A filter loads in network order what a netlink header holds in the host's.
     let kind = |kind: u16| u32::from(kind.to_be());
     [
-        load(libc::BPF_H, 4), // nlmsg_type
+        load(4), // nlmsg_type
         equal(kind(libc::RTM_NEWROUTE), 1, 0),
         equal(kind(libc::RTM_DELROUTE), 0, 4),
-        load(libc::BPF_B, 16 + 4), // rtm_table
+        load_octet(16 + 4), // rtm_table
         equal(u32::from(libc::RT_TABLE_LOCAL), 0, 3),
-        load(libc::BPF_B, 16 + 7), // rtm_type
+        load_octet(16 + 7), // rtm_type
         equal(u32::from(libc::RTN_LOCAL), 0, 1),
-        give(u32::MAX),
-        give(0),
+        keep(),
+        discard(),
     ]
-}
-
-/// sock_filter has 16 bits for what libc gives as 32.
-fn code(parts: u32) -> u16 {
-    u16::try_from(parts).unwrap_or_default()
 }

@@ -33,9 +33,7 @@ pub(crate) struct Message<'a> {
 }
 
 /// The messages of one datagram; the last one is an error where the datagram does not end with a whole message.
-pub(crate) fn messages(
-    mut datagram: &[u8],
-) -> impl Iterator<Item = Result<Message<'_>, DecodeError>> {
+pub(crate) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Result<Message<'_>, DecodeError>> {
     std::iter::from_fn(move || {
         if datagram.is_empty() {
             return None;
@@ -79,8 +77,7 @@ pub(crate) fn hides_more(message: &Message<'_>) -> bool {
     match message.kind {
         libc::RTM_DELLINK => true,
         libc::RTM_NEWROUTE => {
-            i32::from(message.flags) & libc::NLM_F_REPLACE != 0
-                && matches!(route(message.payload, true), Ok(Some(_)))
+            i32::from(message.flags) & libc::NLM_F_REPLACE != 0 && matches!(route(message.payload, true), Ok(Some(_)))
         }
         _ => false,
     }
@@ -120,13 +117,11 @@ fn address(payload: &[u8], present: bool) -> Result<Option<Fact>, DecodeError> {
     };
     let local = local.and_then(|value| ip(&header.family, value)).ok_or("an address without one")?;
     // The header holds the lower eight flags, as the kernels before 3.14 had them.
-    let flags = attribute(payload, 8, IFA_FLAGS)?.and_then(number).map_or(
-        AddressFlags::from_bits_retain(u32::from(header.flags.bits())),
-        AddressFlags::from_bits_retain,
-    );
+    let flags = attribute(payload, 8, IFA_FLAGS)?
+        .and_then(number)
+        .map_or(AddressFlags::from_bits_retain(u32::from(header.flags.bits())), AddressFlags::from_bits_retain);
     let usable = !flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed);
-    let address =
-        Address { interface: header.index, address: local, length: header.prefix_len, usable };
+    let address = Address { interface: header.index, address: local, length: header.prefix_len, usable };
     Ok(Some(Fact::Address { address, present }))
 }
 
@@ -143,9 +138,8 @@ fn route(payload: &[u8], present: bool) -> Result<Option<Fact>, DecodeError> {
         (AddressFamily::Inet6, None) => Some(Ipv6Addr::UNSPECIFIED.into()),
         (_, None) => None,
     };
-    let prefix = destination
-        .and_then(|address| IpNet::new(address, length).ok())
-        .ok_or("a route without a destination")?;
+    let prefix =
+        destination.and_then(|address| IpNet::new(address, length).ok()).ok_or("a route without a destination")?;
     let interface = attribute(payload, 12, RTA_OIF)?.and_then(number).unwrap_or(0);
     Ok(Some(Fact::LocalRoute { route: LocalRoute { interface, prefix }, present }))
 }

@@ -24,11 +24,7 @@ impl Overlay {
     pub(crate) fn note(&mut self, fact: &Fact) {
         match fact {
             Fact::Interface { index, name, loopback } => {
-                let interface = name.clone().map(|name| Interface {
-                    index: *index,
-                    name,
-                    loopback: *loopback,
-                });
+                let interface = name.clone().map(|name| Interface { index: *index, name, loopback: *loopback });
                 self.interfaces.insert(*index, interface);
             }
             Fact::Address { address, present } => {
@@ -37,10 +33,7 @@ impl Overlay {
             Fact::LocalRoute { route, present } => {
                 self.routes.insert(*route, *present);
             }
-            Fact::Snapshot(_)
-            | Fact::ReadFailed { .. }
-            | Fact::Listener { .. }
-            | Fact::DisableFile { .. } => {}
+            Fact::Snapshot(_) | Fact::ReadFailed { .. } | Fact::Listener { .. } | Fact::DisableFile { .. } => {}
         }
     }
 
@@ -54,9 +47,7 @@ impl Overlay {
         snapshot.addresses.retain(|known| !self.addresses.contains_key(&key(known)));
         snapshot.addresses.extend(self.addresses.into_values().flatten());
         snapshot.routes.retain(|known| !self.routes.contains_key(known));
-        snapshot
-            .routes
-            .extend(self.routes.into_iter().filter_map(|(route, present)| present.then_some(route)));
+        snapshot.routes.extend(self.routes.into_iter().filter_map(|(route, present)| present.then_some(route)));
     }
 }
 
@@ -99,21 +90,13 @@ mod tests {
         }
         let mut snapshot = Snapshot {
             interfaces: vec![interface(1, "lo"), interface(2, "eth0"), interface(3, "eth1")],
-            addresses: vec![
-                address("192.0.2.1", true),
-                address("192.0.2.2", true),
-                address("192.0.2.3", true),
-            ],
+            addresses: vec![address("192.0.2.1", true), address("192.0.2.2", true), address("192.0.2.3", true)],
             routes: vec![route("198.51.100.0/24")],
         };
         overlay.apply(&mut snapshot);
         let expected = Snapshot {
             interfaces: vec![interface(1, "lo"), interface(3, "eth9")],
-            addresses: vec![
-                address("192.0.2.3", true),
-                address("192.0.2.2", false),
-                address("192.0.2.4", true),
-            ],
+            addresses: vec![address("192.0.2.3", true), address("192.0.2.2", false), address("192.0.2.4", true)],
             routes: vec![route("203.0.113.0/24")],
         };
         assert_eq!(snapshot, expected);

@@ -116,12 +116,7 @@ impl Channel {
         Ok(())
     }
 
-    fn dump(
-        &mut self,
-        kind: u16,
-        body: &impl Emitable,
-        snapshot: &mut Snapshot,
-    ) -> Result<(), ReadError> {
+    fn dump(&mut self, kind: u16, body: &impl Emitable, snapshot: &mut Snapshot) -> Result<(), ReadError> {
         self.send(kind, NLM_F_DUMP, body)?;
         loop {
             self.receive()?;

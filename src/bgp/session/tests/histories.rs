@@ -4,7 +4,6 @@ use proptest::prelude::*;
 
 use super::*;
 
-
 #[derive(Clone, Debug)]
 enum Step {
     Start,

@@ -49,10 +49,7 @@ fn the_marks_of_a_refresh_are_no_updates() {
 #[test]
 fn a_peer_that_takes_nothing_is_left() {
     let no_hold = Settings { hold_time: 0, min_hold_time: 0, ..settings() };
-    let table = [
-        (no_hold.clone(), 480),
-        (Settings { send_hold_time: Some(Duration::from_secs(2)), ..no_hold }, 2),
-    ];
+    let table = [(no_hold.clone(), 480), (Settings { send_hold_time: Some(Duration::from_secs(2)), ..no_hold }, 2)];
     for (settings, patience) in table {
         let mut session = led_to(settings, At::Established);
         session.written(at(10), FIRST, 10_000);
@@ -88,8 +85,7 @@ fn a_full_window_takes_no_more_keepalives() {
 #[test]
 fn waits_of_zero_end_at_the_next_tick_and_remember_nothing() {
     let zero = Duration::ZERO;
-    let settings =
-        Settings { connect_retry: zero, idle_hold: zero, idle_hold_max: zero, ..settings() };
+    let settings = Settings { connect_retry: zero, idle_hold: zero, idle_hold_max: zero, ..settings() };
     let mut session = Session::new(settings);
     session.start(at(0), US);
     for n in 0..1000 {
@@ -150,12 +146,12 @@ fn only_a_session_that_lasts_forgets_the_errors() {
     let table = [(60, 59, 4), (60, 60, 1), (0, 59, 0), (20, 20, 1)];
     for (longest, uptime, wait) in table {
         let settings = Settings { idle_hold_max: Duration::from_secs(longest), ..settings() };
-        let (mut backoff, mut jitter) = (Backoff::default(), Jitter(1));
+        let (mut backoff, mut dice) = (Backoff::default(), Dice::new(1));
         for _ in 0..2 {
-            backoff.wait(&settings, Pause::Hold, &mut jitter);
+            backoff.wait(&settings, Pause::Hold, &mut dice);
         }
         backoff.lasted(&settings, Duration::from_secs(uptime));
-        let next = backoff.wait(&settings, Pause::Hold, &mut jitter);
+        let next = backoff.wait(&settings, Pause::Hold, &mut dice);
         let most = Duration::from_secs(wait);
         assert!(next >= most * 3 / 4 && next <= most, "{longest} {uptime}: {next:?}");
     }

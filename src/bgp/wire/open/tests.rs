@@ -58,8 +58,8 @@ fn capabilities_however_they_are_laid_out() {
         unknown: vec![9, 64, 73],
     };
     let every: &[u8] = &[
-        2, 48, 73, 2, 1, 65, 1, 4, 0, 1, 0, 1, 2, 0, 5, 12, 0, 1, 0, 128, 0, 2, 0, 1, 0, 1, 0, 2, 6, 0, 9, 1, 3, 64, 2, 0,
-        120, 65, 4, 0xFA, 0x56, 0xEA, 0x01, 70, 0, 73, 0, 1, 4, 0,
+        2, 48, 73, 2, 1, 65, 1, 4, 0, 1, 0, 1, 2, 0, 5, 12, 0, 1, 0, 128, 0, 2, 0, 1, 0, 1, 0, 2, 6, 0, 9, 1, 3, 64, 2,
+        0, 120, 65, 4, 0xFA, 0x56, 0xEA, 0x01, 70, 0, 73, 0, 1, 4, 0,
     ];
     let every = &[every, &[1, 0, 1]].concat();
     let mut every_counted = every.clone();
@@ -71,13 +71,19 @@ fn capabilities_however_they_are_laid_out() {
         (body(&[2, 12, 1, 4, 0, 2, 0, 1, 1, 4, 0, 1, 0, 1]), opened(both.clone())),
         (body(&[2, 12, 1, 4, 0, 2, 0, 1, 1, 4, 0, 2, 0, 1, 2, 6, 1, 4, 0, 1, 0, 1]), opened(both.clone())),
         // the reserved octet is not looked at
-        (body(&[2, 6, 1, 4, 0, 1, 7, 1]), opened(Capabilities { families: vec![Family::Ipv4], multiprotocol: true, ..NONE })),
+        (
+            body(&[2, 6, 1, 4, 0, 1, 7, 1]),
+            opened(Capabilities { families: vec![Family::Ipv4], multiprotocol: true, ..NONE }),
+        ),
         (body(&[2, 6, 1, 4, 0, 1, 0, 128]), opened(Capabilities { multiprotocol: true, ..NONE })),
         (body(&[2, 6, 1, 4, 0x40, 4, 0, 71]), opened(Capabilities { multiprotocol: true, ..NONE })),
         (body(&[2, 2, 128, 0, 2, 3, 131, 1, 0]), opened(Capabilities { unknown: vec![128, 131], ..NONE })),
         (body(&[2, 2, 5, 0]), opened(NONE)),
         (body(&[2, 8, 5, 6, 0, 2, 0, 1, 0, 1]), opened(NONE)),
-        (extended(255, 9, &[2, 0, 6, 1, 4, 0, 2, 0, 1]), opened(Capabilities { families: vec![Family::Ipv6], multiprotocol: true, ..NONE })),
+        (
+            extended(255, 9, &[2, 0, 6, 1, 4, 0, 2, 0, 1]),
+            opened(Capabilities { families: vec![Family::Ipv6], multiprotocol: true, ..NONE }),
+        ),
         (extended(9, 3, &[2, 0, 0]), opened(NONE)),
         (extended(255, 0, &[]), opened(NONE)),
         (of_as_trans(&every_counted), opened(all)),

@@ -1,7 +1,6 @@
 use super::*;
 
-const CODEC: Codec =
-    Codec { four_octet_asn: true, extended_message: false, extended_next_hop: false, internal: false };
+const CODEC: Codec = Codec { four_octet_asn: true, extended_message: false, extended_next_hop: false, internal: false };
 
 fn plain(path: &[u32]) -> Attributes {
     Attributes {
@@ -106,6 +105,20 @@ fn withdrawals_and_end_of_rib_octet_by_octet() {
     for (found, expected) in table {
         assert_eq!(found, expected.replace(' ', ""));
     }
+}
+
+/// 64 of the service and 64 of the neighbor (the configuration's bound), and graceful-shutdown.
+#[test]
+fn all_communities_that_can_be_configured_go_out() {
+    use super::super::{Community, LargeCommunity};
+    let most = Attributes {
+        communities: (0..129).map(Community).collect(),
+        large_communities: (0..128).map(|global| LargeCommunity { global, local1: 0, local2: 0 }).collect(),
+        ..plain(&[65001])
+    };
+    let hex = announced(&most, "192.0.2.9", &["10.0.0.0/8"], &CODEC);
+    assert!(hex.contains(&format!("d008{:04x}", 129 * 4)), "all communities, extended length");
+    assert!(hex.contains(&format!("d020{:04x}", 128 * 12)), "all large communities, extended length");
 }
 
 /// Out of bounds is cut, never looped over: even the largest attributes leave room for a prefix.

@@ -200,7 +200,12 @@ fn what_resets_the_session() {
         ("MP_REACH prefix too long", body(&[], &[&with(24, 129)], &[]), 9, &with(24, 129)),
         ("MP_REACH of 4 octets", body(&[], &[&[0x80, 14, 4, 0, 1, 128, 0]], &[]), 9, &[0x80, 14, 4, 0, 1, 128, 0]),
         ("MP_REACH v4 over v6 without RFC 8950", body(&[], &[&reach(1, 1, 16, TEN)], &[]), 9, &reach(1, 1, 16, TEN)),
-        ("MP_UNREACH flags, beside others", body(&[], &[ORIGIN, &[0x40, 15, 3, 0, 2, 1]], &[]), 4, &[0x40, 15, 3, 0, 2, 1]),
+        (
+            "MP_UNREACH flags, beside others",
+            body(&[], &[ORIGIN, &[0x40, 15, 3, 0, 2, 1]], &[]),
+            4,
+            &[0x40, 15, 3, 0, 2, 1],
+        ),
         ("MP_UNREACH, octet behind", body(&[], &[unreach, &[0x40]], &[]), 1, &[]),
         ("AS_SET, nothing announced", body(TEN, &[&[0x40, 2, 6, 1, 1, 0, 0, 0, 1]], &[]), 11, &[]),
         ("MP_UNREACH of 2 octets", body(&[], &[&[0x80, 15, 2, 0, 2]], &[]), 9, &[0x80, 15, 2, 0, 2]),
@@ -226,11 +231,8 @@ fn what_is_read() {
     let rib = |family| Update { end_of_rib: Some(family), ..Update::default() };
     let overrun = Malformed { disposition: Withdraw, attribute: 8, why: "longer than the attributes' length" };
     let stray = Malformed { attribute: 0, ..overrun };
-    let repeated = |attribute| Malformed {
-        disposition: Discard,
-        attribute,
-        why: "more than once: all but the first ignored",
-    };
+    let repeated =
+        |attribute| Malformed { disposition: Discard, attribute, why: "more than once: all but the first ignored" };
     let table: &[(&str, Codec, Vec<u8>, Update)] = &[
         ("IPv4 End-of-RIB", EXTERNAL, body(&[], &[], &[]), rib(Family::Ipv4)),
         ("IPv6 End-of-RIB", EXTERNAL, body(&[], &[&[0x80, 15, 3, 0, 2, 1]], &[]), rib(Family::Ipv6)),
@@ -251,15 +253,39 @@ fn what_is_read() {
         (
             "IPv6 with link-local",
             EXTERNAL,
-            body(&[], &[&reach(2, 1, 32, &[0, 128, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]), ORIGIN, PATH], &[]),
+            body(
+                &[],
+                &[&reach(2, 1, 32, &[0, 128, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]), ORIGIN, PATH],
+                &[],
+            ),
             announced(&["::/0", "101:101:101:101:101:101:101:101/128"]),
         ),
-        ("IPv6, NEXT_HOP ignored", EXTERNAL, body(&[], &[&v6, ORIGIN, PATH, &[0x40, 3, 1, 0]], &[]), announced(&["2001:db8::/32"])),
-        ("IPv4 in MP_REACH", EXTERNAL, body(&[], &[&reach(1, 1, 4, TEN), ORIGIN, PATH], &[]), announced(&["10.0.0.0/8"])),
+        (
+            "IPv6, NEXT_HOP ignored",
+            EXTERNAL,
+            body(&[], &[&v6, ORIGIN, PATH, &[0x40, 3, 1, 0]], &[]),
+            announced(&["2001:db8::/32"]),
+        ),
+        (
+            "IPv4 in MP_REACH",
+            EXTERNAL,
+            body(&[], &[&reach(1, 1, 4, TEN), ORIGIN, PATH], &[]),
+            announced(&["10.0.0.0/8"]),
+        ),
         ("RFC 8950", ENH, body(&[], &[&v4_over_v6[0], ORIGIN, PATH], &[]), announced(&["10.0.0.0/8"])),
         ("RFC 8950, link-local", ENH, body(&[], &[&v4_over_v6[1], ORIGIN, PATH], &[]), announced(&["10.0.0.0/8"])),
-        ("another family", EXTERNAL, body(&[], &[&reach(1, 128, 12, &[1, 2, 3]), ORIGIN, PATH], &[]), Update::default()),
-        ("IPv6 withdrawn", EXTERNAL, body(&[], &[&[0x80, 15, 8, 0, 2, 1, 32, 0x20, 1, 0x0d, 0xb8]], &[]), withdrawn(&["2001:db8::/32"])),
+        (
+            "another family",
+            EXTERNAL,
+            body(&[], &[&reach(1, 128, 12, &[1, 2, 3]), ORIGIN, PATH], &[]),
+            Update::default(),
+        ),
+        (
+            "IPv6 withdrawn",
+            EXTERNAL,
+            body(&[], &[&[0x80, 15, 8, 0, 2, 1, 32, 0x20, 1, 0x0d, 0xb8]], &[]),
+            withdrawn(&["2001:db8::/32"]),
+        ),
         (
             "both at once",
             EXTERNAL,
@@ -291,7 +317,11 @@ fn what_is_read() {
         (
             "the first copy counts",
             EXTERNAL,
-            body(&[], &[ORIGIN, &[0x40, 1, 1, 9], &[0x40, 1, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9], PATH, NEXT_HOP, NEXT_HOP], TEN),
+            body(
+                &[],
+                &[ORIGIN, &[0x40, 1, 1, 9], &[0x40, 1, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9], PATH, NEXT_HOP, NEXT_HOP],
+                TEN,
+            ),
             Update { malformed: vec![repeated(1), repeated(3)], ..announced(&["10.0.0.0/8"]) },
         ),
         (

@@ -32,8 +32,7 @@ fn lo(family: AddressFamily) -> LinkMessage {
     message.header.interface_family = family;
     message.header.index = 1;
     message.header.flags = LinkFlags::Up | LinkFlags::Loopback;
-    message.attributes =
-        vec![LinkAttribute::Mtu(65_536), LinkAttribute::IfName("lo".to_owned())];
+    message.attributes = vec![LinkAttribute::Mtu(65_536), LinkAttribute::IfName("lo".to_owned())];
     message
 }
 
@@ -59,10 +58,8 @@ fn route_of(table: u8, kind: RouteType) -> RouteMessage {
     message.header.destination_prefix_length = 24;
     message.header.table = table;
     message.header.kind = kind;
-    message.attributes = vec![
-        RouteAttribute::Oif(1),
-        RouteAttribute::Destination(RouteAddress::Inet(Ipv4Addr::new(192, 0, 2, 0))),
-    ];
+    message.attributes =
+        vec![RouteAttribute::Oif(1), RouteAttribute::Destination(RouteAddress::Inet(Ipv4Addr::new(192, 0, 2, 0)))];
     message
 }
 

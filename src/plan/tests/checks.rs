@@ -1,0 +1,105 @@
+//! How checks add up.
+
+use super::*;
+
+#[test]
+fn checks_add_up_by_quorum_address_by_address() {
+    use Quorum::{All, Any};
+    let two = Quorum::AtLeast(NonZeroU8::new(2).unwrap());
+    let (unproven, unhealthy) = (Err(Held::Unproven), Err(Held::Unhealthy));
+    // One word an address, one letter a check: two that count, then one that deprefers.
+    let table: [(Quorum, &[&str], Standing); 22] = [
+        (All, &["+++"], Ok(None)),
+        (All, &["+u+"], unproven),
+        (All, &["-u+"], unhealthy),
+        (All, &["+-+"], unhealthy),
+        (All, &["++u"], unproven),
+        (All, &["++-"], Ok(Some(Kept::Deprefer))),
+        (All, &["+--"], unhealthy),
+        (All, &["--u"], unhealthy),
+        (Any, &["+-+"], Ok(None)),
+        (Any, &["+u+"], Ok(None)),
+        (Any, &["+uu"], unproven),
+        (Any, &["-u+"], unproven),
+        (Any, &["--+"], unhealthy),
+        (Any, &["-+-"], Ok(Some(Kept::Deprefer))),
+        (two, &["+++"], Ok(None)),
+        (two, &["+u+"], unproven),
+        (two, &["+-+"], unhealthy),
+        (All, &["+++", "+++"], Ok(None)),
+        (All, &["+++", "+-+"], unhealthy),
+        (All, &["+-+", "+u+"], unproven),
+        (All, &["++-", "+++"], Ok(Some(Kept::Deprefer))),
+        (Any, &["+-+", "-++"], Ok(None)),
+    ];
+    for (quorum, words, result) in table {
+        let case = Case::with(|case| {
+            case.service.checks = vec![counting(), counting(), depreferring()];
+            case.service.health.quorum = quorum;
+            case.verdicts(words);
+        });
+        assert_eq!(case.result(), result, "{quorum:?} {words:?}");
+        let kept = Case::with(|it| {
+            *it = case.clone();
+            it.service.health.when_down = WhenDown::Deprefer;
+        });
+        let softened = if result == unhealthy { Ok(Some(Kept::Deprefer)) } else { result };
+        assert_eq!(kept.result(), softened, "when-down = deprefer: {quorum:?} {words:?}");
+    }
+}
+
+#[test]
+fn a_quorum_of_nothing_is_met_and_more_than_there_are_means_all() {
+    let quorum = |quorum, word: &str| {
+        Case::with(|case| {
+            case.service.health.quorum = quorum;
+            case.service.checks = if word.len() == 1 { vec![depreferring()] } else { vec![counting(), counting()] };
+            case.verdicts(&[word]);
+        })
+        .result()
+    };
+    let nine = Quorum::AtLeast(NonZeroU8::new(9).unwrap());
+    for any in [Quorum::All, Quorum::Any, nine] {
+        assert_eq!([quorum(any, "+"), quorum(any, "-")], [Ok(None), Ok(Some(Kept::Deprefer))], "{any:?}");
+        assert_eq!(quorum(any, "u"), Err(Held::Unproven), "nothing is announced before its verdict");
+    }
+    assert_eq!([quorum(nine, "++"), quorum(nine, "+-")], [Ok(None), Err(Held::Unhealthy)]);
+}
+
+#[test]
+fn without_an_address_only_fixed_targets_can_be_asked() {
+    let route = |target| {
+        let case = Case::with(|case| {
+            case.prefix = net("203.0.113.0/24");
+            case.facts = facts(&[(2, "10.0.0.1")], &[(1, "203.0.113.0/24")]);
+            case.service.checks = vec![check(WhenDown::Withdraw, target)];
+            case.verdicts = vec![];
+        });
+        let judged = case.judge();
+        (judged.result, judged.detail)
+    };
+    let words = "c: no address of the prefix is on this host: it needs a target";
+    assert_eq!(route(Target::Service), (Err(Held::Unproven), words.into()));
+    assert_eq!(route(Target::Address(ip("10.9.9.9"))), (Err(Held::Unproven), "c on 10.9.9.9: said".into()));
+    let fixed = Case::with(|case| {
+        case.service.checks = vec![check(WhenDown::Withdraw, Target::Address(ip("10.9.9.9")))];
+        case.verdicts = vec![(ip("10.9.9.9"), vec![Verdict::Up])];
+    });
+    assert_eq!(fixed.result(), Ok(None));
+}
+
+#[test]
+fn an_address_that_joins_announced_ones_waits_without_taking_them() {
+    let joined = |words: &[&str], ready_since| {
+        Case::with(|case| {
+            case.service.checks = vec![counting()];
+            case.verdicts(words);
+            case.ready_since = ready_since;
+        })
+        .result()
+    };
+    assert_eq!(joined(&["+", "u"], None), Err(Held::Unproven));
+    assert_eq!(joined(&["+", "u"], Some(at(1))), Ok(Some(Kept::Unknown)));
+    assert_eq!(joined(&["u", "u"], Some(at(1))), Err(Held::Unproven), "nobody vouches");
+    assert_eq!(joined(&["+", "-", "u"], Some(at(1))), Err(Held::Unhealthy));
+}
