@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use nix::sys::signal::Signal;
+
 use crate::lab::bgp::Open;
 use crate::lab::daemon::{Daemon, Ended, command};
 use crate::lab::namespace::Namespace;
@@ -200,4 +202,23 @@ fn every_address_of_the_control_socket_answers() {
         Ok((503, _)) => Ok(()),
         other => Err(format!("{other:?}")),
     });
+}
+
+#[test]
+fn signals_of_later_versions_are_refused_and_end_nothing() {
+    if !ready() {
+        return;
+    }
+    let scene = Scene::new(EAGER, WEB);
+    let connection = scene.tor.establish(&Open::default());
+    connection.initial_updates();
+    for (signal, word) in [(Signal::SIGHUP, "SIGHUP"), (Signal::SIGUSR2, "SIGUSR2")] {
+        scene.daemon.signal(signal);
+        wait_for("the log to refuse it", seconds(3), || {
+            let log = scene.daemon.log();
+            let said = log.lines().any(|line| line.contains(word) && line.contains("not supported yet"));
+            if said { Ok(()) } else { Err(log) }
+        });
+    }
+    assert_eq!(scene.daemon.metric("anycaster_bgp_session_up{neighbor=\"tor-a\"}"), Some(1.0));
 }
