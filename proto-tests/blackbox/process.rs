@@ -216,7 +216,8 @@ fn signals_of_later_versions_are_refused_and_end_nothing() {
         scene.daemon.signal(signal);
         wait_for("the log to refuse it", seconds(3), || {
             let log = scene.daemon.log();
-            let said = log.lines().any(|line| line.contains(word) && line.contains("not supported yet"));
+            let said =
+                log.lines().any(|line| line.contains(word) && line.contains("not supported yet"));
             if said { Ok(()) } else { Err(log) }
         });
     }
