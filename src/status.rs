@@ -57,7 +57,7 @@ pub struct Neighbor {
     pub uptime_seconds: Option<f64>,
     pub announced: Announced,
     /// Negotiated, in seconds; null where no session is.
-    pub hold_time: Option<f64>,
+    pub hold_time: Option<u64>,
     /// What both sides offered, by name.
     pub capabilities: Vec<String>,
     /// null, or "up" "down" "init" "admin-down"

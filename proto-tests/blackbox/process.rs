@@ -81,7 +81,7 @@ fn a_control_socket_that_a_crash_left_behind_is_taken_over() {
     let (host, _router) = namespaces();
     let text = configuration(EAGER, WEB);
     let mut daemon = Daemon::start(&host, &text);
-    daemon.signal(nix::sys::signal::Signal::SIGKILL);
+    daemon.signal(Signal::SIGKILL);
     daemon.wait(seconds(2));
     assert!(daemon.socket().exists(), "nobody could take it away");
     let config = daemon.config().to_str().expect("a path").to_owned();
@@ -171,7 +171,7 @@ fn the_service_manager_hears_ready_watchdog_and_stopping() {
     };
     hear(&daemon, "READY=1");
     hear(&daemon, "WATCHDOG=1");
-    daemon.signal(nix::sys::signal::Signal::SIGTERM);
+    daemon.signal(Signal::SIGTERM);
     hear(&daemon, "STOPPING=1");
     assert_eq!(daemon.wait(seconds(6)).code, Some(0));
 }

@@ -36,8 +36,8 @@ pub fn the_smaller_hold_time_is_used(kind: Kind) {
         let neighbor = rack.host().as_peer().address;
         assert_eq!(rack.tor.hold_time(&neighbor), used, "as the router says, {offered} offered");
         assert_eq!(
-            rack.daemon().neighbor("tor")["hold_time"].as_f64(),
-            Some(used as f64),
+            rack.daemon().neighbor("tor")["hold_time"].as_u64(),
+            Some(used),
             "as the daemon says"
         );
         rack.hosts[0].daemon = None;

@@ -91,7 +91,7 @@ impl Engine {
                 ipv4: neighbor.rib_out.announced(Family::Ipv4),
                 ipv6: neighbor.rib_out.announced(Family::Ipv6),
             },
-            hold_time: session.negotiated.map(|negotiated| negotiated.hold_time.map_or(0.0, |hold| hold.as_secs_f64())),
+            hold_time: session.negotiated.map(|negotiated| negotiated.hold_time.map_or(0, |hold| hold.as_secs())),
             capabilities: session.capabilities,
             bfd: None,
             last_error: waiting_for_id.or(session.last_error),
