@@ -85,7 +85,8 @@ impl Engine {
             },
             enabled: settings.enabled,
             state: session.state.into(),
-            since: clock.at(session.since),
+            // One that was never started is as it is since we are.
+            since: clock.at(session.since.max(self.started)),
             uptime_seconds: session.up_since.map(|since| clock.now.since(since).as_secs_f64()),
             announced: Announced {
                 ipv4: neighbor.rib_out.announced(Family::Ipv4),

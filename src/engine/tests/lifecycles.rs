@@ -454,4 +454,6 @@ fn disabled_neighbors_are_left_alone_and_disabled_services_do_nothing() {
     let others = |output: &&Output| matches!(output, Output::Probe { .. } | Output::Manage { .. } | Output::Ask { .. });
     assert_eq!((dials, outputs.iter().filter(others).count()), (1, 0));
     assert_eq!(bench.standing(0), Err(Held::Disabled));
+    let clock = crate::engine::Clock { now: bench.now, wall: Duration::from_secs(1_000) };
+    assert_eq!(bench.engine.neighbors(clock)[1].since, "1970-01-01T00:16:40.000Z", "when we started, not when the host did");
 }
