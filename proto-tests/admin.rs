@@ -212,7 +212,7 @@ fn every_page_through_both_doors() {
     assert_eq!(
         json(&ready),
         "{\"ready\":false,\"config\":\"current\",\"down\":[{\"name\":\"tor-b\",\"state\":\"Idle\",\
-         \"last_error\":\"tor-b offers AS 65009, configured 65001\"}]}\n"
+         \"last_error\":\"tor-b offers AS 65009, configured 65001\"}],\"error\":\"tor-b is Idle\"}\n"
     );
     let (code, text) = server.tcp("GET", "/metrics");
     assert_eq!((code, text.ends_with("# EOF\n")), (200, true), "{text}");
@@ -335,6 +335,26 @@ fn fifty_clients_at_once_are_all_answered() {
             assert_eq!(client.join().unwrap(), 200);
         }
     });
+}
+
+/// A second request at once, or a body that nobody reads.
+#[test]
+fn what_comes_after_the_request_does_not_cost_the_answer() {
+    let server = Server::answering(status());
+    let body = "x".repeat(30_000);
+    for (sent, expected) in [
+        ("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /status HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), "200"),
+        (format!("POST /status HTTP/1.1\r\nHost: a\r\nContent-Length: 30000\r\n\r\n{body}"), "405"),
+    ] {
+        let mut stream = TcpStream::connect(server.http).unwrap();
+        stream.write_all(sent.as_bytes()).unwrap();
+        // Answered and closed before we look: only an orderly close leaves the answer to be read.
+        std::thread::sleep(Duration::from_millis(100));
+        let mut text = String::new();
+        let ended = stream.read_to_string(&mut text);
+        assert_eq!(text.split(' ').nth(1), Some(expected), "{ended:?} {text:?}");
+        assert!(ended.is_ok(), "{ended:?}");
+    }
 }
 
 #[test]

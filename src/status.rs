@@ -57,7 +57,7 @@ pub struct Neighbor {
     pub uptime_seconds: Option<f64>,
     pub announced: Announced,
     /// Negotiated, in seconds; null where no session is.
-    pub hold_time: Option<f64>,
+    pub hold_time: Option<u64>,
     /// What both sides offered, by name.
     pub capabilities: Vec<String>,
     /// null, or "up" "down" "init" "admin-down"
@@ -159,7 +159,7 @@ pub struct Step {
     pub since: Option<String>,
 }
 
-/// `GET /readyz`: 200 where `ready`, else 503 with the same object.
+/// `GET /readyz`: 200 where `ready`, else 503 with the same object and what is missing.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Readiness {
     pub ready: bool,
@@ -167,6 +167,9 @@ pub struct Readiness {
     pub config: String,
     /// Enabled neighbors whose session is not Established.
     pub down: Vec<Down>,
+    /// As in every answer but 200.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -187,8 +190,12 @@ impl Readiness {
                 last_error: neighbor.last_error.clone(),
             })
             .collect();
-        let ready = config.state == "current" && down.is_empty();
-        Self { ready, config: config.state.clone(), down }
+        let current = config.state == "current";
+        let ready = current && down.is_empty();
+        let stale = (!current).then(|| format!("the configuration that runs is {}", config.state));
+        let missing = stale.into_iter().chain(down.iter().map(|peer| format!("{} is {}", peer.name, peer.state)));
+        let error = (!ready).then(|| missing.collect::<Vec<_>>().join(", "));
+        Self { ready, config: config.state.clone(), down, error }
     }
 }
 

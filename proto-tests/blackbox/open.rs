@@ -95,7 +95,7 @@ fn a_hold_time_below_the_configured_least_is_refused() {
     assert_eq!((code, subcode), (2, 6));
     let connection = scene.tor.establish(&Open { hold: 30, ..Open::default() });
     connection.initial_updates();
-    assert_eq!(scene.daemon.neighbor("tor-a")["hold_time"].as_f64(), Some(30.0));
+    assert_eq!(scene.daemon.neighbor("tor-a")["hold_time"].as_u64(), Some(30));
     scene.finish();
 }
 

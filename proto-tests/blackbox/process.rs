@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use nix::sys::signal::Signal;
+
 use crate::lab::bgp::Open;
 use crate::lab::daemon::{Daemon, Ended, command};
 use crate::lab::namespace::Namespace;
@@ -76,7 +78,7 @@ fn a_control_socket_that_a_crash_left_behind_is_taken_over() {
     let (host, _router) = namespaces();
     let text = configuration(EAGER, WEB);
     let mut daemon = Daemon::start(&host, &text);
-    daemon.signal(nix::sys::signal::Signal::SIGKILL);
+    daemon.signal(Signal::SIGKILL);
     daemon.wait(seconds(2));
     assert!(daemon.socket().exists(), "nobody could take it away");
     let config = daemon.config().to_str().expect("a path").to_owned();
@@ -144,7 +146,7 @@ fn the_service_manager_hears_ready_watchdog_and_stopping() {
     };
     hear(&daemon, "READY=1");
     hear(&daemon, "WATCHDOG=1");
-    daemon.signal(nix::sys::signal::Signal::SIGTERM);
+    daemon.signal(Signal::SIGTERM);
     hear(&daemon, "STOPPING=1");
     assert_eq!(daemon.wait(seconds(6)).code, Some(0));
 }
@@ -173,4 +175,23 @@ fn every_address_of_the_control_socket_answers() {
         Ok((503, _)) => Ok(()),
         other => Err(format!("{other:?}")),
     });
+}
+
+#[test]
+fn signals_of_later_versions_are_refused_and_end_nothing() {
+    if !ready() {
+        return;
+    }
+    let scene = Scene::new(EAGER, WEB);
+    let connection = scene.tor.establish(&Open::default());
+    connection.initial_updates();
+    for (signal, word) in [(Signal::SIGHUP, "SIGHUP"), (Signal::SIGUSR2, "SIGUSR2")] {
+        scene.daemon.signal(signal);
+        wait_for("the log to refuse it", seconds(3), || {
+            let log = scene.daemon.log();
+            let said = log.lines().any(|line| line.contains(word) && line.contains("not supported yet"));
+            if said { Ok(()) } else { Err(log) }
+        });
+    }
+    assert_eq!(scene.daemon.metric("anycaster_bgp_session_up{neighbor=\"tor-a\"}"), Some(1.0));
 }

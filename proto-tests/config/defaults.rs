@@ -216,7 +216,7 @@ fn every_key_is_heard() {
         (
             "neighbor",
             r#"enabled = false | port = 1179 | local-asn = 65020 | families = ["ipv6"] | hold-time = "6s"
-            hold-time = "0s" | connect-retry = "0ms" | idle-hold = "0ms" | idle-hold-max = "61s"
+            hold-time = "0s" | connect-retry = "0ms" | idle-hold = "0ms" | idle-hold-max = "61s" | idle-hold-max = "0ms"
             send-hold-time = "1s" | link-bandwidth = "off" | link-bandwidth = "non-transitive"
             communities = ["no-export"] | large-communities = ["1:2:3"] | med = 0 | prepend = 10
             next-hop = "10.0.0.9" | next-hop = "2001:db8::9""#,

@@ -31,7 +31,7 @@ pub fn the_smaller_hold_time_is_used(kind: Kind) {
         wait_equal("the routes", seconds(10), &rack.full_view(&WEB), || rack.view(&WEB));
         let neighbor = rack.host().as_peer().address;
         assert_eq!(rack.tor.hold_time(&neighbor), used, "as the router says, {offered} offered");
-        assert_eq!(rack.daemon().neighbor("tor")["hold_time"].as_f64(), Some(used as f64), "as the daemon says");
+        assert_eq!(rack.daemon().neighbor("tor")["hold_time"].as_u64(), Some(used), "as the daemon says");
         rack.hosts[0].daemon = None;
         wait_for("the router to see it gone", seconds(5), || {
             if rack.tor.session(&neighbor).established { Err("still established".to_owned()) } else { Ok(()) }

@@ -19,7 +19,7 @@ pub(super) fn render(neighbors: &[Neighbor], screen: Screen) -> String {
 fn details(neighbor: &Neighbor) -> Option<String> {
     let mut facts = Vec::new();
     if let Some(hold) = neighbor.hold_time {
-        let none = hold == 0.0;
+        let none = hold == 0;
         facts.push(if none { "no hold time".to_owned() } else { format!("hold time {hold} s") });
     }
     if !neighbor.capabilities.is_empty() {

@@ -124,13 +124,14 @@ fn fields(name: &str, table: &Table<'_>, report: &mut Report) -> impl FnOnce(IpA
         table.read(key, report, values::duration).unwrap_or(Duration::from_secs(default))
     };
     let connect_retry = seconds("connect-retry", 5, report);
-    let idle_hold = seconds("idle-hold", 1, report);
     let idle_hold_max = seconds("idle-hold-max", 60, report);
+    // A default does not contradict what is written.
+    let idle_hold = table.read("idle-hold", report, values::duration);
+    let idle_hold = idle_hold.unwrap_or(Duration::from_secs(1).min(idle_hold_max));
     if idle_hold > idle_hold_max {
         let (least, most) = (values::written(idle_hold), values::written(idle_hold_max));
-        let key = if table.get("idle-hold").is_some() { "idle-hold" } else { "idle-hold-max" };
         let fault = Fault::new("idle-hold is longer than idle-hold-max", format!("\"{least}\" is above \"{most}\""));
-        report.push(fault.at(&table.at(key)));
+        report.push(fault.at(&table.at("idle-hold")));
     }
     let send_hold_time = table.read("send-hold-time", report, send_hold_time);
     let link_bandwidth = table.read("link-bandwidth", report, |v| values::word(v, &LINK_BANDWIDTH));

@@ -4,7 +4,8 @@
 //!   No --SIGTERM--> Withdrawing --written--> Settling --withdraw-settle--> Closing --all closed--> Done
 //! ```
 //!
-//! Each step is bounded, so the whole takes at most `withdraw-settle` and three seconds.
+//! Each step is bounded, so the whole takes at most `withdraw-settle` and three seconds. A second signal skips what is
+//! only waiting: routers still hear why, and managed addresses still go.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -23,6 +24,9 @@ const WITHDRAW: Duration = Duration::from_secs(1);
 
 /// For NOTIFICATIONs to be written and addresses to go.
 const CLOSE: Duration = Duration::from_secs(2);
+
+/// The same after a second signal: long enough for the kernel, too short for a person to notice.
+const HURRY: Duration = Duration::from_millis(200);
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Stop {
@@ -48,8 +52,14 @@ impl Stop {
 
 impl Engine {
     pub(super) fn begin_stop(&mut self, now: Time) {
-        if self.stop.is_stopping() {
-            return self.stop_now();
+        match self.stop {
+            Stop::No => {}
+            Stop::Withdrawing { .. } | Stop::Settling { .. } => {
+                self.stop = Stop::Closing { until: now + HURRY };
+                self.say_goodbye(now);
+                return self.stop_progress(now);
+            }
+            Stop::Closing { .. } | Stop::Done => return self.stop_now(),
         }
         let had_routes = self.announced_anywhere();
         self.stop = Stop::Withdrawing { until: now + WITHDRAW, had_routes };

@@ -85,13 +85,14 @@ impl Engine {
             },
             enabled: settings.enabled,
             state: session.state.into(),
-            since: clock.at(session.since),
+            // One that was never started is as it is since we are.
+            since: clock.at(session.since.max(self.started)),
             uptime_seconds: session.up_since.map(|since| clock.now.since(since).as_secs_f64()),
             announced: Announced {
                 ipv4: neighbor.rib_out.announced(Family::Ipv4),
                 ipv6: neighbor.rib_out.announced(Family::Ipv6),
             },
-            hold_time: session.negotiated.map(|negotiated| negotiated.hold_time.map_or(0.0, |hold| hold.as_secs_f64())),
+            hold_time: session.negotiated.map(|negotiated| negotiated.hold_time.map_or(0, |hold| hold.as_secs())),
             capabilities: session.capabilities,
             bfd: None,
             last_error: waiting_for_id.or(session.last_error),

@@ -20,6 +20,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use nix::unistd::{Gid, Group};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -50,6 +51,10 @@ const HEADER_TIME: Duration = Duration::from_secs(2);
 
 /// A whole connection: header, the engine's answer, and a client that reads slowly.
 const CONNECTION_TIME: Duration = Duration::from_secs(10);
+
+/// For what a client sent beyond its request: closed with octets unread, TCP resets, and a reset overtakes the answer.
+const LINGER_TIME: Duration = Duration::from_secs(1);
+const LINGER_BYTES: u64 = 64 * 1024;
 
 /// A request line with an explained prefix and a browser's headers fit; 8 KiB is also the least hyper takes.
 const HEADER_BYTES: usize = 8 * 1024;
@@ -243,14 +248,31 @@ where
                 Ok::<_, std::convert::Infallible>(answer::answer(method, path, door, &queries).await)
             }
         });
-        let connection = http1::Builder::new()
+        let request = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIME)
             .max_buf_size(HEADER_BYTES)
             .keep_alive(false)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(stream), service)
+            .without_shutdown();
         // What goes wrong here is the client's: it hung up, sent no HTTP, or was too slow.
-        let _ = tokio::time::timeout(CONNECTION_TIME, connection).await;
+        let _ = tokio::time::timeout(CONNECTION_TIME, async {
+            if let Ok(parts) = request.await {
+                hang_up(parts.io.into_inner()).await;
+            }
+        })
+        .await;
         drop(place);
     });
+}
+
+/// Ends our direction first, and takes what still comes in.
+async fn hang_up<S>(mut stream: S)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    if stream.shutdown().await.is_ok() {
+        let (mut rest, mut nowhere) = (stream.take(LINGER_BYTES), tokio::io::sink());
+        let _ = tokio::time::timeout(LINGER_TIME, tokio::io::copy(&mut rest, &mut nowhere)).await;
+    }
 }

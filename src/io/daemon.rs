@@ -67,12 +67,13 @@ pub(super) struct Daemon {
     pub(super) alarm: Alarm,
 }
 
-/// What people and service managers say. Registered before anything is announced, never given back: SIGHUP would end
-/// the process otherwise.
+/// What people and service managers say. Registered before anything is announced, never given back: SIGHUP and SIGUSR2
+/// would end the process otherwise, with every session.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    user2: Signal,
 }
 
 impl Signals {
@@ -81,6 +82,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            user2: signal(SignalKind::user_defined2())?,
         })
     }
 }
@@ -120,6 +122,10 @@ impl Daemon {
             _ = signals.interrupt.recv() => vec![Input::Stop],
             _ = signals.hangup.recv() => {
                 tracing::warn!("SIGHUP: reload is not supported yet; restart to read the configuration again");
+                Vec::new()
+            }
+            _ = signals.user2.recv() => {
+                tracing::warn!("SIGUSR2: a restart in place is not supported yet; stop and start to run another binary");
                 Vec::new()
             }
             facts = self.listeners.changed() => facts.into_iter().map(Input::Fact).collect(),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::world::{ETH0, LO, on};
+use super::world::{ETH0, LO, World, on};
 use super::{SECOND, check, config, service, well};
 use crate::Time;
 use crate::bgp::wire::Family;
@@ -375,7 +375,26 @@ fn managed_addresses_that_are_lost_are_put_back_with_the_next_read() {
 fn stopping_twice_or_before_anything_is_known_ends_at_once() {
     let mut bench = Bench::new(|_| ());
     assert_eq!(bench.input(Input::Stop).last(), Some(&Output::Exit));
+    let mut config = config();
+    config.services[0].binding.manage = true;
+    let mut world = World::new(config, 8);
+    world.boot();
+    world.run(10 * SECOND);
+    assert!(world.addresses.contains(&ip("192.0.2.80")));
+    world.input(Input::Stop);
+    assert!(!world.exited);
+    world.input(Input::Stop);
+    world.run(SECOND / 4);
+    assert!(world.exited);
+    assert!(world.routers.iter().all(|router| router.notifications == [(6, 2)]), "they still hear why");
+    assert!(!world.addresses.contains(&ip("192.0.2.80")), "nothing is left behind");
+}
+
+#[test]
+fn a_third_signal_waits_for_nothing() {
     let mut world = well(8);
+    world.routers[0].silent = true;
+    world.input(Input::Stop);
     world.input(Input::Stop);
     assert!(!world.exited);
     world.input(Input::Stop);
@@ -396,7 +415,7 @@ fn a_peer_that_does_not_read_cannot_hold_up_a_stop() {
 #[test]
 fn latency_is_measured_for_changes_and_for_nothing_else() {
     let mut world = well(10);
-    let count = |world: &super::World| {
+    let count = |world: &World| {
         let counters = world.engine.counters();
         (counters.announce_latency.count(), counters.withdraw_latency.count())
     };
@@ -457,4 +476,10 @@ fn disabled_neighbors_are_left_alone_and_disabled_services_do_nothing() {
     let others = |output: &&Output| matches!(output, Output::Probe { .. } | Output::Manage { .. } | Output::Ask { .. });
     assert_eq!((dials, outputs.iter().filter(others).count()), (1, 0));
     assert_eq!(bench.standing(0), Err(Held::Disabled));
+    let clock = crate::engine::Clock { now: bench.now, wall: Duration::from_secs(1_000) };
+    assert_eq!(
+        bench.engine.neighbors(clock)[1].since,
+        "1970-01-01T00:16:40.000Z",
+        "when we started, not when the host did"
+    );
 }
