@@ -444,7 +444,7 @@ fn latency_is_measured_for_changes_and_for_nothing_else() {
 #[test]
 fn a_next_hop_that_goes_takes_its_family_and_brings_it_back() {
     let mut world = well(11);
-    let v6 = |world: &super::World| {
+    let v6 = |world: &World| {
         world.routers.iter().map(|r| r.table.keys().filter(|n| n.addr().is_ipv6()).count()).collect::<Vec<_>>()
     };
     assert_eq!(v6(&world), [1, 1]);
