@@ -13,6 +13,7 @@
 
 use std::future::Future;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
@@ -23,12 +24,17 @@ mod listeners;
 #[path = "kernel/netlink.rs"]
 mod netlink;
 
+/// One test at a time: the kernel reports closed sockets of all namespaces through one queue, and some tests flood it; and
+/// the `ip` that one test starts holds, until it has executed, a copy of the listener that another has just closed.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// Runs `test` on a thread, and a runtime, in a new network namespace with lo up; it is gone when the thread is.
 fn in_namespace<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
     if !Uid::effective().is_root() {
         eprintln!("SKIPPED: needs root for a network namespace");
         return;
     }
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let thread = std::thread::spawn(|| {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
         ip("link set lo up");

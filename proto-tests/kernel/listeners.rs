@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anycaster::config::Protocol;
@@ -14,14 +14,6 @@ use socket2::{Domain, Socket, Type};
 use tokio::time::{Instant, timeout};
 
 use crate::{in_namespace, ip};
-
-/// One test at a time: the kernel reports closed sockets of all namespaces through one queue, and some tests flood it.
-static TURN: Mutex<()> = Mutex::new(());
-
-fn in_turn<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    in_namespace(test);
-}
 
 fn watch(protocol: Protocol, address: &str, port: u16) -> Watch {
     Watch { protocol, address: address.parse().unwrap(), port }
@@ -70,7 +62,7 @@ fn says(watch: Watch, listening: bool) -> Fact {
 
 #[test]
 fn the_kernel_says_who_would_get_a_packet() {
-    in_turn(|| async {
+    in_namespace(|| async {
         let (mut listeners, _) = bench();
         // bound to, v6 only; then the answers for 192.0.2.1, 192.0.2.2, 2001:db8::1
         let table = [
@@ -100,7 +92,7 @@ fn the_kernel_says_who_would_get_a_packet() {
 
 #[test]
 fn the_end_of_a_listener_is_told_and_only_to_those_concerned() {
-    in_turn(|| async {
+    in_namespace(|| async {
         let (mut listeners, counters) = bench();
         for protocol in [Protocol::Tcp, Protocol::Udp] {
             for (bound, asked) in [("0.0.0.0", "192.0.2.1"), ("::", "2001:db8::1"), ("::", "192.0.2.1")] {
@@ -122,7 +114,7 @@ fn the_end_of_a_listener_is_told_and_only_to_those_concerned() {
 
 #[test]
 fn a_sibling_that_shares_the_port_still_listens() {
-    in_turn(|| async {
+    in_namespace(|| async {
         let (mut listeners, _) = bench();
         for protocol in [Protocol::Tcp, Protocol::Udp] {
             let ours = watch(protocol, "192.0.2.1", 53);
@@ -141,7 +133,7 @@ fn a_sibling_that_shares_the_port_still_listens() {
 
 #[test]
 fn twenty_thousand_closing_connections_are_not_heard() {
-    in_turn(|| async {
+    in_namespace(|| async {
         let (mut listeners, counters) = bench();
         let ours = watch(Protocol::Tcp, "192.0.2.1", 443);
         let socket: TcpListener = serve(Protocol::Tcp, "0.0.0.0", 443, true).into();
@@ -162,7 +154,7 @@ fn twenty_thousand_closing_connections_are_not_heard() {
 
 #[test]
 fn lost_events_are_made_good_by_asking_for_all() {
-    in_turn(|| async {
+    in_namespace(|| async {
         let (mut listeners, counters) = bench();
         let ours = watch(Protocol::Udp, "192.0.2.1", 53);
         let other = watch(Protocol::Udp, "192.0.2.1", 54);
@@ -183,7 +175,7 @@ fn lost_events_are_made_good_by_asking_for_all() {
 
 #[test]
 fn the_latency_from_close_to_fact() {
-    in_turn(|| async {
+    in_namespace(|| async {
         let (mut listeners, _) = bench();
         for (protocol, bound, asked) in [
             (Protocol::Tcp, "0.0.0.0", "192.0.2.1"),
