@@ -1,6 +1,5 @@
 //! Who would get a packet, and how soon its end is known.
 
-use std::future::Future;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,8 +1,10 @@
 //! The simulator: the engine, model routers and a virtual clock. A seed is a whole history; a failure names its seed.
 
+mod bench;
 mod cost;
 mod lifecycles;
 mod router;
+mod truth;
 mod world;
 
 use std::net::IpAddr;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::lifecycles::at;
+use super::bench::at;
 use super::world::{ETH0, LO, on};
 use super::{SECOND, check, config, service};
 use crate::Time;
