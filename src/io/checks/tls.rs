@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -49,11 +50,13 @@ fn client(tls: &Tls) -> Result<ClientConfig, String> {
     let mut client = if tls.insecure {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider))).with_no_client_auth()
     } else {
-        let roots = match &tls.ca_file {
-            Some(path) => from_file(path)?,
-            None => of_the_host()?,
-        };
-        builder.with_root_certificates(roots).with_no_client_auth()
+        match &tls.ca_file {
+            Some(path) => {
+                let listed = Arc::new(Listed::new(from_file(path)?, provider)?);
+                builder.dangerous().with_custom_certificate_verifier(listed).with_no_client_auth()
+            }
+            None => builder.with_root_certificates(of_the_host()?).with_no_client_auth(),
+        }
     };
     // A resumed session does not show its certificate again: an expired one would go unseen.
     client.resumption = Resumption::disabled();
@@ -61,15 +64,15 @@ fn client(tls: &Tls) -> Result<ClientConfig, String> {
     Ok(client)
 }
 
-fn from_file(path: &Path) -> Result<RootCertStore, String> {
+fn from_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let named = |problem: &str| format!("ca-file {}: {problem}", path.display());
     let pem = std::fs::read(path).map_err(|error| named(&words::io(&error)))?;
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|error| named(&error.to_string()))?;
-        roots.add(certificate).map_err(|error| named(&error.to_string()))?;
+    let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+    let certificates = certificates.map_err(|error| named(&error.to_string()))?;
+    for certificate in &certificates {
+        RootCertStore::empty().add(certificate.clone()).map_err(|error| named(&error.to_string()))?;
     }
-    if roots.is_empty() { Err(named("no certificate in it")) } else { Ok(roots) }
+    if certificates.is_empty() { Err(named("no certificate in it")) } else { Ok(certificates) }
 }
 
 fn of_the_host() -> Result<RootCertStore, String> {
@@ -81,6 +84,69 @@ fn of_the_host() -> Result<RootCertStore, String> {
         (false, _) => Ok(roots),
         (true, Some(error)) => Err(format!("the host's trusted certificates: {error}")),
         (true, None) => Err("the host has no trusted certificates; set ca-file".to_owned()),
+    }
+}
+
+/// `ca-file`: its certificates as authorities, and each of them also as a server's own.
+///
+/// `openssl req -x509` makes a certificate that signed for itself and calls itself an authority; a server that shows it
+/// is refused by webpki and taken by OpenSSL where the file lists that very certificate. So it is here.
+#[derive(Debug)]
+struct Listed {
+    authorities: Arc<WebPkiServerVerifier>,
+    certificates: Vec<CertificateDer<'static>>,
+}
+
+impl Listed {
+    fn new(certificates: Vec<CertificateDer<'static>>, provider: Arc<CryptoProvider>) -> Result<Self, String> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(certificates.iter().cloned());
+        let authorities = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        Ok(Self { authorities: authorities.map_err(|error| error.to_string())?, certificates })
+    }
+}
+
+impl ServerCertVerifier for Listed {
+    fn verify_server_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self.authorities.verify_server_cert(own, chain, name, ocsp, now) {
+            // CaUsedAsEndEntity, among others; dates are judged before it, and have an error of their own.
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(_)))
+                if self.certificates.iter().any(|listed| listed.as_ref() == own.as_ref()) =>
+            {
+                verify_server_name(&ParsedCertificate::try_from(own)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verdict => verdict,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        own: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.authorities.verify_tls12_signature(message, own, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        own: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.authorities.verify_tls13_signature(message, own, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.authorities.supported_verify_schemes()
     }
 }
 

@@ -93,6 +93,7 @@ fn certificate(error: &CertificateError) -> String {
         CertificateError::NotValidForNameContext { expected, .. } => {
             clean(&format!("certificate is not for {}", expected.to_str()))
         }
+        CertificateError::Other(why) => clean(&format!("certificate refused: {}", why.0)),
         other => clean(&format!("certificate refused: {other}")),
     }
 }
