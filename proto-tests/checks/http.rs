@@ -180,23 +180,11 @@ fn certificates_are_judged_in_words() {
         ("expired", tls(Some("check.test"), None, true), ok.clone()),
         ("self", tls(Some("check.test"), Some("ca.pem"), false), unknown),
         ("self", tls(Some("check.test"), Some("self.pem"), false), ok.clone()),
-        (
-            "alone",
-            tls(Some("check.test"), Some("ca.pem"), false),
-            fail("certificate refused: CaUsedAsEndEntity"),
-        ),
+        ("alone", tls(Some("check.test"), Some("ca.pem"), false), fail("certificate refused: CaUsedAsEndEntity")),
         // Made by `openssl req -x509` and nothing else: an authority that shows itself.
         ("alone", tls(Some("check.test"), Some("alone.pem"), false), ok.clone()),
-        (
-            "alone",
-            tls(Some("other.test"), Some("alone.pem"), false),
-            fail("certificate is not for other.test"),
-        ),
-        (
-            "alone-expired",
-            tls(Some("check.test"), Some("alone-expired.pem"), false),
-            fail("certificate expired"),
-        ),
+        ("alone", tls(Some("other.test"), Some("alone.pem"), false), fail("certificate is not for other.test")),
+        ("alone-expired", tls(Some("check.test"), Some("alone-expired.pem"), false), fail("certificate expired")),
         ("self", tls(None, None, true), ok),
     ] {
         let port = secured(V4, certificate);

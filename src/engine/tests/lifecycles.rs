@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::bench::{Bench, at, ip, probes, wanted, watch};
 use super::world::{ETH0, LO, World, on};
-use super::{SECOND, check, service, well};
+use super::{SECOND, check, config, service, well};
 use crate::Time;
 use crate::bgp::wire::Family;
 use crate::config::Protocol;
