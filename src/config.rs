@@ -58,6 +58,7 @@ pub struct Config {
     pub neighbors: Vec<Neighbor>,
     /// In file order.
     pub services: Vec<Service>,
+    /// At a stop, between the withdraw and the Cease.
     pub withdraw_settle: Duration,
     pub metrics: Metrics,
 }
@@ -128,8 +129,11 @@ pub struct Neighbor {
     pub hold_time: u16,
     /// Least hold time accepted from the peer, in whole seconds; 0: the peer may offer 0 (never 1 or 2).
     pub min_hold_time: u16,
+    /// After a transport failure, hold expiry or a Cease; may be zero, as the next two.
     pub connect_retry: Duration,
+    /// After a protocol error; doubles while they repeat.
     pub idle_hold: Duration,
+    /// >= `idle_hold`
     pub idle_hold_max: Duration,
     /// `None`: max(8 min, 2 x negotiated hold), RFC 9687.
     pub send_hold_time: Option<Duration>,
@@ -145,7 +149,7 @@ pub struct Policy {
     pub large_communities: Vec<LargeCommunity>,
     /// Wins over the service's.
     pub med: Option<u32>,
-    /// Added to the service's.
+    /// Added to the service's; 0..=10 each.
     pub prepend: u8,
 }
 
@@ -176,6 +180,7 @@ pub struct Service {
     /// The service's own, else the router's.
     pub bandwidth: Option<Bandwidth>,
     pub policy: Policy,
+    /// Told to internal neighbors only.
     pub local_preference: u32,
     pub origin: Origin,
     pub binding: Binding,
@@ -187,8 +192,10 @@ pub struct Service {
 pub struct Binding {
     /// `None`: "any".
     pub interface: Option<String>,
+    /// Host addresses are put on lo at the start and taken off after the stop.
     pub manage: bool,
     pub listen: Vec<Listen>,
+    /// A gap of listeners shorter than this is not a gap.
     pub grace: Duration,
 }
 
@@ -220,6 +227,7 @@ impl Protocol {
 pub struct Health {
     pub quorum: Quorum,
     pub per_prefix: bool,
+    /// From when all is well until it is announced.
     pub start_hold: Duration,
     pub when_down: WhenDown,
     pub disable_file: Option<PathBuf>,
@@ -243,10 +251,11 @@ pub enum WhenDown {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Check {
     pub name: String,
+    /// >= 10 ms, from start to start
     pub interval: Duration,
-    /// <= interval
+    /// > 0 and <= interval
     pub timeout: Duration,
-    /// Between the first differing result and the verdict it leads to.
+    /// Between the first differing result and the verdict it leads to; 10 ms to `interval`.
     pub fast_interval: Option<Duration>,
     /// Percent of the interval, 0..=100.
     pub jitter: u8,
@@ -286,6 +295,7 @@ pub struct HttpCheck {
     pub method: String,
     /// In file order.
     pub headers: Vec<(String, String)>,
+    /// 100..=599 each, never empty.
     pub expect_status: Vec<u16>,
     /// A regular expression that compiles.
     pub expect_body: Option<String>,
@@ -311,5 +321,6 @@ pub struct ExecCheck {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Metrics {
+    /// 0..=1,000,000; beyond it series per prefix become counts per service.
     pub max_prefixes: usize,
 }

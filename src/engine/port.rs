@@ -147,7 +147,6 @@ pub enum EventKind {
     Session,
     Prefix,
     Check,
-    Service,
     Config,
     Netlink,
     Address,

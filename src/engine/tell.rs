@@ -13,6 +13,7 @@ use crate::bgp::rib_out::{Batch, Link, NextHops, PrefixId, RibOut, RouteId};
 use crate::bgp::session::{Action, Kind, Negotiated, Received, Session, Settings};
 use crate::config::{self, Config, Policy};
 use crate::facts::Facts;
+use crate::plan::Held;
 use crate::status::{Announced, Messages};
 
 /// Connections of neighbor n are numbered from n << 32 on: what is said of one finds its session by that.
@@ -272,11 +273,13 @@ impl Engine {
     }
 
     fn session_event(&mut self, index: usize, from: &str, to: &str, detail: String) {
+        let reason = if self.stop.is_stopping() { Held::Stopping.name() } else { "" };
         let event = Event {
             kind: EventKind::Session,
             neighbor: self.config.neighbors.get(index).map(|neighbor| neighbor.name.clone()),
             from: from.into(),
             to: to.into(),
+            reason: reason.into(),
             detail,
             ..Event::default()
         };

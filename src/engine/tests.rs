@@ -217,6 +217,8 @@ fn stopping_withdraws_waits_says_goodbye_and_exits() {
     world.run(2 * SECOND);
     assert!(world.exited);
     assert!(world.routers.iter().all(|router| router.notifications == [(6, 2)]));
+    let said = world.session_event.map(|event| (event.neighbor, event.to, event.reason));
+    assert_eq!(said, Some((Some("tor-b".into()), "down".into(), "stopping".into())), "asked for, so no warning");
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn is_trouble(event: &Event) -> bool {
         EventKind::Netlink => true,
         EventKind::Check => event.to == "down",
         EventKind::Session => event.from == "up" && !asked_for,
-        EventKind::Prefix | EventKind::Service | EventKind::Config | EventKind::Address => {
+        EventKind::Prefix | EventKind::Config | EventKind::Address => {
             !event.reason.is_empty() && !asked_for && !starting
         }
     }
@@ -114,7 +114,6 @@ const fn kind(kind: EventKind) -> &'static str {
         EventKind::Session => "session",
         EventKind::Prefix => "prefix",
         EventKind::Check => "check",
-        EventKind::Service => "service",
         EventKind::Config => "config",
         EventKind::Netlink => "netlink",
         EventKind::Address => "address",

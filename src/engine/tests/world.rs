@@ -10,7 +10,7 @@ use super::router::Router;
 use crate::Time;
 use crate::config::{Config, Protocol};
 use crate::dice::Dice;
-use crate::engine::{Closed, ConnectionId, Engine, Input, Outcome, Output};
+use crate::engine::{Closed, ConnectionId, Engine, Event, EventKind, Input, Outcome, Output};
 use crate::facts::{Address, Fact, Interface, Snapshot, Watch};
 
 pub(super) const LO: u32 = 1;
@@ -54,6 +54,8 @@ pub(super) struct World {
     pump_at: Time,
     pub(super) exited: bool,
     pub(super) stops: u64,
+    /// The last one.
+    pub(super) session_event: Option<Event>,
 }
 
 struct Pipe {
@@ -88,6 +90,7 @@ impl World {
             pump_at: now,
             exited: false,
             stops: 0,
+            session_event: None,
         };
         world.drain();
         world
@@ -204,6 +207,7 @@ impl World {
                 self.after(0, Input::Source { to, address: Some("10.0.0.10".parse().unwrap()) });
             }
             Output::Manage { address, present } => self.set_address(address, present),
+            Output::Event(event) if event.kind == EventKind::Session => self.session_event = Some(event),
             Output::Event(_) | Output::Ready => {}
             Output::Stopping => self.stops += 1,
             Output::Exit => self.exited = true,

@@ -101,7 +101,7 @@ fn engine_events_become_records() {
 
 #[test]
 fn trouble_is_what_nobody_asked_for() {
-    use EventKind::{Check, Config, Netlink, Prefix, Service, Session};
+    use EventKind::{Check, Config, Netlink, Prefix, Session};
     for (kind, from, to, reason, expected) in [
         (Prefix, "announced", "held", "unhealthy", true),
         (Prefix, "announced", "held", "drained", false),
@@ -115,7 +115,6 @@ fn trouble_is_what_nobody_asked_for() {
         (Session, "Connect", "Active", "", false),
         (Check, "up", "down", "", true),
         (Check, "unknown", "up", "", false),
-        (Service, "starting", "up", "", false),
         (Config, "", "current", "", false),
         (Netlink, "", "resync", "", true),
     ] {
