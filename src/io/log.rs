@@ -102,7 +102,7 @@ fn is_trouble(event: &Event) -> bool {
     match event.kind {
         EventKind::Netlink => true,
         EventKind::Check => event.to == "down",
-        EventKind::Session => event.from == "up" && !asked_for,
+        EventKind::Session => event.to == "down" && !asked_for,
         EventKind::Prefix | EventKind::Config | EventKind::Address => {
             !event.reason.is_empty() && !asked_for && !starting
         }

@@ -112,7 +112,7 @@ fn trouble_is_what_nobody_asked_for() {
         (Session, "up", "down", "stopping", false),
         (Prefix, "held", "held", "unproven", false),
         (Prefix, "announced", "held", "unproven", true),
-        (Session, "Connect", "Active", "", false),
+        (Session, "down", "down", "", true),
         (Check, "up", "down", "", true),
         (Check, "unknown", "up", "", false),
         (Config, "", "current", "", false),
