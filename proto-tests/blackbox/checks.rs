@@ -52,7 +52,8 @@ fn only_its_own_service_is_held(script: &str, reason: &[&str]) {
         old if old.is_empty() => Ok(()),
         old => Err(format!("{old:?}")),
     });
-    scene.finish();
+    scene.finish_and_stop();
+    assert_eq!(old_processes(&folder), Vec::<String>::new(), "a stopped daemon leaves nothing behind");
 }
 
 /// Processes with `word` in their environment, there now and a second later.

@@ -45,6 +45,16 @@ impl Scene {
 
     /// The witness heard nothing since its End-of-RIBs, and the daemon runs.
     pub fn finish(mut self) {
+        self.assert_unharmed();
+    }
+
+    /// And stops the daemon instead of killing it, so that it takes along what its checks have started.
+    pub fn finish_and_stop(mut self) {
+        self.assert_unharmed();
+        assert_eq!(self.daemon.stop().code, Some(0));
+    }
+
+    fn assert_unharmed(&mut self) {
         assert_eq!(self.witness.collect(millis(150)), [], "the other router noticed");
         assert!(self.daemon.running(), "the daemon has ended:\n{}", self.daemon.log());
         let neighbor = self.daemon.neighbor("tor-b");
