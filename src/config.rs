@@ -70,6 +70,7 @@ pub struct Router {
     pub id: Option<Ipv4Addr>,
     /// Bytes per second that weight 100 stands for.
     pub bandwidth: Option<Bandwidth>,
+    /// Reserved: nothing is kept over a restart yet.
     pub state_dir: PathBuf,
     pub control: PathBuf,
     pub control_group: Option<String>,
