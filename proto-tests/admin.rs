@@ -57,6 +57,7 @@ fn by_rote(status: &Status, request: Request) -> Reply {
         Request::Neighbors => Reply::Neighbors(status.neighbors.clone()),
         Request::Services => Reply::Services(status.services.clone()),
         Request::Routes => Reply::Routes(Vec::new()),
+        Request::Events { .. } => Reply::Events(Vec::new()),
         Request::Metrics => Reply::Metrics(Box::new(Snapshot {
             status: status.clone(),
             counters: Counters::default(),

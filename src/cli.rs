@@ -8,15 +8,18 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::config;
 use crate::io::{self, terminal};
 
 mod ask;
 pub mod check;
 mod completions;
+mod events;
 mod explain;
 mod neighbors;
 mod paint;
@@ -29,9 +32,9 @@ const CONFIG: &str = "/etc/anycaster/config.toml";
 const SOCKET: &str = "/run/anycaster/control.sock";
 
 /// Parsed by nobody yet: named so that they are not taken for spelling mistakes.
-const LATER_COMMANDS: [&str; 13] = [
-    "events", "drain", "undrain", "weight", "neighbor", "diff", "reload", "confirm", "rollback", "restart", "pmtud",
-    "decode", "import",
+const LATER_COMMANDS: [&str; 12] = [
+    "drain", "undrain", "weight", "neighbor", "diff", "reload", "confirm", "rollback", "restart", "pmtud", "decode",
+    "import",
 ];
 const LATER_OPTIONS: [&str; 3] = ["--shadow", "--vrps", "--watch"];
 
@@ -90,6 +93,16 @@ enum Command {
         #[arg(value_name = "PREFIX|SERVICE")]
         subject: String,
     },
+    /// What changed, oldest first, each with its reason: the last 2048 transitions
+    Events {
+        /// Go on with what happens from now on, until interrupted or the daemon stops
+        #[arg(short, long)]
+        follow: bool,
+
+        /// Only what happened within this time: 10m, 1h
+        #[arg(long, value_name = "TIME", value_parser = config::duration)]
+        since: Option<Duration>,
+    },
     /// Print the completions for a shell
     Completions {
         /// The shell they are for
@@ -131,6 +144,7 @@ fn run(cli: Cli) -> u8 {
             let path = format!("/explain/{}", ask::encode(&subject));
             daemon.show(&path, explain::render, explain::exit_code)
         }
+        Command::Events { follow, since } => events::events(&daemon, since, follow),
         Command::Completions { shell } => completions::print(shell, &mut Cli::command()),
     }
 }
@@ -145,6 +159,7 @@ fn unused(cli: &Cli) -> Option<(&'static str, &'static str)> {
         Command::Services => ("services", [false, true, true]),
         Command::Routes => ("routes", [false, true, true]),
         Command::Explain { .. } => ("explain", [false, true, true]),
+        Command::Events { .. } => ("events", [false, true, true]),
         Command::Completions { .. } => ("completions", [false, false, false]),
     };
     let given = [

@@ -16,6 +16,7 @@ use crate::bgp::wire::{Asn, Community, LargeCommunity, Origin};
 
 mod asn;
 mod check;
+mod depends;
 mod load;
 pub(crate) mod nearest;
 mod neighbor;
@@ -23,6 +24,7 @@ mod report;
 mod router;
 mod rules;
 mod service;
+mod span;
 mod syntax;
 mod tree;
 mod values;
@@ -31,6 +33,7 @@ pub use crate::bgp::session::PeerAsn;
 pub use crate::bgp::wire::Families;
 pub use load::load;
 pub use report::{Diagnostic, Position, Report, Severity};
+pub use span::duration;
 pub use values::show_community;
 
 /// One file, read.
@@ -184,6 +187,8 @@ pub struct Service {
     /// Told to internal neighbors only.
     pub local_preference: u32,
     pub origin: Origin,
+    /// Indices into `Config::services`: held while one of these is down. Never a circle.
+    pub depends_on: Vec<usize>,
     pub binding: Binding,
     pub health: Health,
     pub checks: Vec<Check>,
@@ -232,6 +237,15 @@ pub struct Health {
     pub start_hold: Duration,
     pub when_down: WhenDown,
     pub disable_file: Option<PathBuf>,
+    pub hooks: Hooks,
+}
+
+/// What is run, one argv each, once a service has come up, gone down or been drained, and the routers were told.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Hooks {
+    pub up: Option<Vec<String>>,
+    pub down: Option<Vec<String>>,
+    pub drain: Option<Vec<String>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -12,16 +12,18 @@
 
 mod checks;
 mod decide;
+mod events;
 mod observe;
 mod port;
 mod schedule;
+mod services;
 mod stop;
 mod tell;
 mod view;
 
 pub use crate::bgp::connection::{Closed, ConnectionId};
-pub use port::{Event, EventKind, Input, Outcome, Output, ProbeId};
-pub use view::{Clock, Explained};
+pub use port::{Event, EventKind, Hook, Input, Outcome, Output, ProbeId};
+pub use view::{Clock, Explained, Words};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
@@ -37,8 +39,10 @@ use crate::facts::{Facts, Watch};
 use crate::plan::{Bound, DisableFile, Judged};
 use crate::status::Histogram;
 use checks::{Instance, InstanceKey};
+use events::Events;
 use observe::Watched;
 use schedule::{Schedule, Timer};
+use services::{HookRuns, Tally};
 use stop::Stop;
 use tell::{Group, Neighbor};
 
@@ -55,6 +59,11 @@ pub struct Engine {
     prefixes: Vec<IpNet>,
     rows: Vec<Row>,
     disable_files: Vec<DisableFile>,
+    /// By service.
+    tallies: Vec<Tally>,
+    /// Services of which a prefix came, went or changed its reason since their hooks were looked at.
+    stirred: BTreeSet<usize>,
+    hook_runs: BTreeMap<(usize, Hook), HookRuns>,
     watches: BTreeMap<Watch, Watched>,
     /// `io` has not been given the present set yet.
     watches_changed: bool,
@@ -83,6 +92,7 @@ pub struct Engine {
     index: BTreeMap<IpNet, PrefixId>,
     counters: Counters,
     check_counters: BTreeMap<(usize, usize), CheckCounters>,
+    events: Events,
     out: VecDeque<Output>,
 }
 
@@ -147,6 +157,9 @@ impl Engine {
             },
             facts: Facts::default(),
             disable_files: vec![DisableFile::default(); config.services.len()],
+            tallies: Tally::all(&config),
+            stirred: BTreeSet::new(),
+            hook_runs: BTreeMap::new(),
             watches: BTreeMap::new(),
             watches_changed: false,
             checks: BTreeMap::new(),
@@ -167,6 +180,7 @@ impl Engine {
             index: (0..).map(PrefixId).zip(&prefixes).map(|(id, prefix)| (*prefix, id)).collect(),
             counters: Counters::default(),
             check_counters: BTreeMap::new(),
+            events: Events::new(now),
             out: VecDeque::new(),
             prefixes,
             rows,
@@ -180,6 +194,7 @@ impl Engine {
     }
 
     pub fn handle(&mut self, now: Time, input: Input) {
+        self.events.now = now;
         match input {
             Input::Fact(fact) => self.learn(now, fact),
             Input::Connected { connection, local } => self.session(now, connection, |session| {
@@ -196,6 +211,7 @@ impl Engine {
                 self.connections.remove(&connection);
             }
             Input::Probed { probe, outcome, took } => self.probed(now, probe, outcome, took),
+            Input::HookEnded { service, hook, result } => self.hook_ended(now, service, hook, result),
             Input::Source { to, address } => self.source_found(now, to, address),
             Input::ManageFailed { address, detail } => self.manage_failed(address, detail),
             Input::Stop => self.begin_stop(now),
@@ -239,6 +255,7 @@ impl Engine {
         self.decide(now);
         self.tell_watches();
         self.tell(now);
+        self.run_hooks();
         self.stop_progress(now);
     }
 

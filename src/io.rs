@@ -16,6 +16,7 @@ mod daemon;
 mod descriptors;
 mod disable_files;
 pub mod files;
+mod hooks;
 pub mod listeners;
 pub mod log;
 pub mod netlink;
@@ -79,6 +80,7 @@ fn serve(Loaded { config, warnings }: Loaded) -> Result<(), String> {
         let counters = Arc::new(netlink::Counters::default());
         let _disable_files = disable_files::watch(&config, facts_in.clone()).map_err(|e| say(&e))?;
         let daemon = daemon::Daemon {
+            hooks: hooks::Hooks::start(&config, &results_in).map_err(|e| say(&e))?,
             runner: checks::Runner::new(&config, results_in).map_err(|e| say(&e))?,
             listeners: listeners::Listeners::open(Arc::clone(&counters)).map_err(|e| say(&e))?,
             netlink: netlink::Netlink::start(facts_in, Arc::clone(&counters)).map_err(|e| say(&e))?,

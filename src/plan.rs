@@ -4,7 +4,7 @@
 //! prints are the very same steps, so it cannot disagree with what is on the wire.
 //!
 //! ```text
-//!   enabled -> drain -> stop -> facts -> address -> listener -> checks -> start-hold -> announced
+//!   enabled -> drain -> stop -> depends-on -> facts -> address -> listener -> checks -> start-hold -> announced
 //! ```
 
 mod bound;
@@ -30,6 +30,7 @@ pub enum Held {
     Disabled,
     Drained,
     Stopping,
+    DependsOn,
     Unknown,
     NoAddress,
     NotListening,
@@ -39,10 +40,11 @@ pub enum Held {
 }
 
 impl Held {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Disabled,
         Self::Drained,
         Self::Stopping,
+        Self::DependsOn,
         Self::Unknown,
         Self::NoAddress,
         Self::NotListening,
@@ -57,6 +59,7 @@ impl Held {
             Self::Disabled => "disabled",
             Self::Drained => "drained",
             Self::Stopping => "stopping",
+            Self::DependsOn => "depends-on",
             Self::Unknown => "unknown",
             Self::NoAddress => "no-address",
             Self::NotListening => "not-listening",
@@ -70,7 +73,8 @@ impl Held {
     pub const fn is_asked_for(self) -> bool {
         match self {
             Self::Disabled | Self::Drained | Self::Stopping => true,
-            Self::Unknown
+            Self::DependsOn
+            | Self::Unknown
             | Self::NoAddress
             | Self::NotListening
             | Self::Unproven
@@ -86,6 +90,7 @@ impl Held {
             Self::Disabled
             | Self::Drained
             | Self::Stopping
+            | Self::DependsOn
             | Self::NoAddress
             | Self::NotListening
             | Self::Unhealthy => false,
@@ -130,6 +135,8 @@ pub struct Question<'a> {
     pub facts: &'a Facts,
     pub disable_file: DisableFile,
     pub stopping: bool,
+    /// The first service that this one needs and that is down.
+    pub missing: Option<&'a str>,
     /// Since when every step before start-hold has been good.
     pub ready_since: Option<Time>,
     pub now: Time,
@@ -144,11 +151,13 @@ pub struct Judged {
     /// To be judged again then, even if nothing else happens.
     pub until: Time,
     pub ready_since: Option<Time>,
+    /// Could be announced, were it not for a drain or the stop: what a service that needs this one looks at.
+    pub serves: bool,
 }
 
 impl Default for Judged {
     fn default() -> Self {
-        Self { result: Err(Held::Unknown), detail: String::new(), until: Time::MAX, ready_since: None }
+        Self { result: Err(Held::Unknown), detail: String::new(), until: Time::MAX, ready_since: None, serves: false }
     }
 }
 
@@ -158,15 +167,16 @@ pub fn judge(question: &Question<'_>) -> Judged {
     let until = steps.iter().map(|step| step.until).min().unwrap_or(Time::MAX);
     let ready = steps.iter().all(|step| matches!(step.result, Ok(_) | Err(Held::StartHold)));
     let ready_since = ready.then(|| question.ready_since.unwrap_or(question.now));
+    let serves = steps.iter().all(|step| matches!(step.result, Ok(_) | Err(Held::Drained | Held::Stopping)));
     let held = steps.iter().enumerate().filter_map(|(at, step)| Some((step.result.err()?, at))).min();
     if let Some((_, at)) = held {
         let step = steps.swap_remove(at);
-        return Judged { result: step.result, detail: step.detail, until, ready_since };
+        return Judged { result: step.result, detail: step.detail, until, ready_since, serves };
     }
     let kept =
         steps.into_iter().filter_map(|step| Some((step.result.ok()??, step.detail))).min_by_key(|(kept, _)| *kept);
     let (kept, detail) = kept.map_or((None, String::new()), |(kept, detail)| (Some(kept), detail));
-    Judged { result: Ok(kept), detail, until, ready_since }
+    Judged { result: Ok(kept), detail, until, ready_since, serves }
 }
 
 #[cfg(test)]

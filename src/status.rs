@@ -85,6 +85,8 @@ pub struct Service {
     pub weight: u8,
     pub prefixes: Vec<Prefix>,
     pub checks: Vec<Check>,
+    /// Those that are configured.
+    pub hooks: Vec<Hook>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -124,6 +126,35 @@ pub struct Check {
     pub detail: String,
 }
 
+/// The last run of a program that follows a service.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Hook {
+    /// up down drain
+    pub hook: String,
+    /// When it ended last; null before the first run.
+    pub last: Option<String>,
+    pub ok: Option<bool>,
+    pub detail: String,
+    pub failures: u64,
+}
+
+/// `GET /events` is an array of these, oldest first: the last 2048, or with `?after=ID` those that came after that one.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Event {
+    /// Counted from 1 since the daemon started.
+    pub id: u64,
+    pub at: String,
+    /// session prefix check config netlink address hook
+    pub kind: String,
+    pub service: Option<String>,
+    pub prefix: Option<String>,
+    pub neighbor: Option<String>,
+    pub from: String,
+    pub to: String,
+    pub reason: String,
+    pub detail: String,
+}
+
 /// `GET /routes` is an array of these: what each neighbor was told.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Route {
@@ -152,7 +183,7 @@ pub struct Explanation {
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Step {
-    /// enabled drain stop facts address listener checks start-hold
+    /// enabled drain stop depends-on facts address listener checks start-hold
     pub step: String,
     pub ok: bool,
     pub detail: String,
@@ -208,6 +239,8 @@ pub struct Counters {
     pub neighbors: Vec<NeighborCounters>,
     /// In the order of the configuration.
     pub checks: Vec<CheckCounters>,
+    /// Those that are configured.
+    pub hooks: Vec<HookCounters>,
     /// From the event that made a route wanted to its bytes being with the kernel.
     pub announce_latency: Histogram,
     pub withdraw_latency: Histogram,
@@ -221,6 +254,13 @@ pub struct NeighborCounters {
     pub name: String,
     pub sent: Messages,
     pub received: Messages,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct HookCounters {
+    pub service: String,
+    pub hook: String,
+    pub failures: u64,
 }
 
 /// BGP messages by type.

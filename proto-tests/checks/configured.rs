@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anycaster::bgp::wire::Origin;
 use anycaster::config::{
-    Binding, Check, CheckKind, Config, Health, Log, LogFormat, LogLevel, Metrics, Policy, Quorum, Router, Service,
-    Target, WhenDown,
+    Binding, Check, CheckKind, Config, Health, Hooks, Log, LogFormat, LogLevel, Metrics, Policy, Quorum, Router,
+    Service, Target, WhenDown,
 };
 use ipnet::Ipv4Net;
 
@@ -40,6 +40,7 @@ pub(crate) fn configured(checks: Vec<Check>) -> Config {
         policy: Policy::default(),
         local_preference: 100,
         origin: Origin::Igp,
+        depends_on: vec![],
         binding: Binding { interface: None, manage: false, listen: Vec::new(), grace: Duration::ZERO },
         health: Health {
             quorum: Quorum::All,
@@ -47,6 +48,7 @@ pub(crate) fn configured(checks: Vec<Check>) -> Config {
             start_hold: Duration::ZERO,
             when_down: WhenDown::Withdraw,
             disable_file: None,
+            hooks: Hooks::default(),
         },
         checks,
     };

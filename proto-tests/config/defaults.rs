@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anycaster::bgp::wire::{Asn, Origin};
 use anycaster::config::{
-    Binding, Check, CheckKind, Config, ExecCheck, Families, Health, HttpCheck, LinkBandwidthMode, Listen, Log,
+    Binding, Check, CheckKind, Config, ExecCheck, Families, Health, Hooks, HttpCheck, LinkBandwidthMode, Listen, Log,
     LogFormat, LogLevel, Metrics, Neighbor, NextHopPolicy, PeerAsn, Policy, Protocol, Quorum, Router, Service, Target,
     TcpCheck, Tls, WhenDown,
 };
@@ -72,6 +72,7 @@ fn default_service(name: &str, prefixes: &[&str]) -> Service {
         policy: Policy::default(),
         local_preference: 100,
         origin: Origin::Igp,
+        depends_on: vec![],
         binding: Binding { interface: None, manage: false, listen: vec![], grace: Duration::ZERO },
         health: Health {
             quorum: Quorum::All,
@@ -79,6 +80,7 @@ fn default_service(name: &str, prefixes: &[&str]) -> Service {
             start_hold: Duration::ZERO,
             when_down: WhenDown::Withdraw,
             disable_file: None,
+            hooks: Hooks::default(),
         },
         checks: vec![],
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -34,33 +35,41 @@ impl Daemon {
         render: impl Fn(&T, Screen) -> String,
         exit_code: impl Fn(&T) -> u8,
     ) -> u8 {
-        let answer = match client::get(&self.socket, path) {
+        let (value, body) = match self.ask(path) {
             Ok(answer) => answer,
-            Err(error) => return fail(&error.to_string()),
-        };
-        if answer.status != 200 {
-            return match serde_json::from_slice::<Refusal>(&answer.body) {
-                Ok(refusal) => fail(&refusal.error),
-                Err(_) => fail(&format!("the daemon answers {} to {path}", answer.status)),
-            };
-        }
-        let value = match serde_json::from_slice(&answer.body) {
-            Ok(value) => value,
-            Err(error) => {
-                return fail(&format!("the daemon's answer is not understood ({error}): is it another version?"));
-            }
+            Err(why) => return fail(&why),
         };
         if self.json {
-            terminal::print(&answer.body);
+            terminal::print(&body);
         } else {
-            let screen = Screen { now: clock::since_1970(), paint: Paint::new(terminal::colour()) };
-            terminal::print(render(&value, screen).as_bytes());
+            terminal::print(render(&value, Screen::now()).as_bytes());
         }
         exit_code(&value)
     }
+
+    /// The answer as a value and as it came; the error is one sentence.
+    pub(super) fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<(T, Bytes), String> {
+        let answer = client::get(&self.socket, path).map_err(|error| error.to_string())?;
+        if answer.status != 200 {
+            return Err(match serde_json::from_slice::<Refusal>(&answer.body) {
+                Ok(refusal) => refusal.error,
+                Err(_) => format!("the daemon answers {} to {path}", answer.status),
+            });
+        }
+        match serde_json::from_slice(&answer.body) {
+            Ok(value) => Ok((value, answer.body)),
+            Err(error) => Err(format!("the daemon's answer is not understood ({error}): is it another version?")),
+        }
+    }
 }
 
-fn fail(text: &str) -> u8 {
+impl Screen {
+    pub(super) fn now() -> Self {
+        Self { now: clock::since_1970(), paint: Paint::new(terminal::colour()) }
+    }
+}
+
+pub(super) fn fail(text: &str) -> u8 {
     // The daemon's words may quote a peer.
     terminal::complain(&super::paint::printable(text));
     2

@@ -3,7 +3,7 @@
 use super::ask::Screen;
 use super::paint::{Ink, age};
 use super::table::{Cell, Table, cell, number};
-use crate::status::{Check, Prefix, Service};
+use crate::status::{Check, Hook, Prefix, Service};
 
 pub(super) fn render(services: &[Service], screen: Screen) -> String {
     let mut text = table(services, screen);
@@ -20,6 +20,11 @@ pub(super) fn render(services: &[Service], screen: Screen) -> String {
             checks.row(check_row(check, screen));
         }
         text.push_str(&checks.render("  ", screen));
+        let mut hooks = Table::plain();
+        for hook in &service.hooks {
+            hooks.row(hook_row(hook, screen));
+        }
+        text.push_str(&hooks.render("  ", screen));
     }
     text
 }
@@ -69,6 +74,17 @@ fn prefix_row(prefix: &Prefix, screen: Screen) -> Vec<Cell> {
         None => format!("to {} of {} neighbors", told(prefix), prefix.neighbors.len()),
     };
     vec![cell(&prefix.prefix), verdict, cell(detail)]
+}
+
+fn hook_row(hook: &Hook, screen: Screen) -> Vec<Cell> {
+    let outcome = match hook.ok {
+        Some(true) => cell("ok").ink(Ink::Good),
+        Some(false) => cell("failed").ink(Ink::Bad),
+        None => cell("has not run"),
+    };
+    let ago = hook.last.as_ref().map_or_else(String::new, |last| format!("{} ago", age(last, screen)));
+    let failures = if hook.failures > 0 { format!("{} failures", hook.failures) } else { String::new() };
+    vec![cell(format!("hook {}", hook.hook)), outcome, cell(ago), cell(failures), cell(&hook.detail)]
 }
 
 fn check_row(check: &Check, screen: Screen) -> Vec<Cell> {

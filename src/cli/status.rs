@@ -34,6 +34,7 @@ pub(super) fn render(status: &Status, screen: Screen) -> String {
     text.push('\n');
     text.push_str(&services::table(&status.services, screen));
     text.push('\n');
+    text.push_str(&failed_hooks(status, screen));
     let exceptions = exceptions(status);
     if exceptions.is_empty() {
         text.push_str(&format!("{}\n", screen.paint.text(Ink::Good, "nothing is held or kept")));
@@ -56,6 +57,19 @@ pub(super) fn render(status: &Status, screen: Screen) -> String {
     }
     text.push_str(&table.render("", screen));
     text
+}
+
+/// They are in the way of nothing, so the exit code does not know them.
+fn failed_hooks(status: &Status, screen: Screen) -> String {
+    let mut table = Table::plain();
+    for (service, hook) in status.services.iter().flat_map(|s| s.hooks.iter().map(move |hook| (&s.name, hook))) {
+        if hook.ok == Some(false) {
+            let ago = hook.last.as_ref().map_or_else(String::new, |last| format!("{} ago", age(last, screen)));
+            let verdict = cell("failed").ink(Ink::Warn);
+            table.row([verdict, cell(format!("hook {}", hook.hook)), cell(service), cell(&hook.detail), cell(ago)]);
+        }
+    }
+    table.render("", screen)
 }
 
 /// A prefix that is not simply announced, to everybody or to one neighbor.

@@ -9,6 +9,7 @@ use super::service::WHEN_DOWN;
 use super::tree::{Keys, Table, Value};
 use super::values;
 use super::{Check, CheckKind, Target, TcpCheck, WhenDown};
+pub(super) use exec::command;
 use exec::exec;
 use http::{http, tls};
 

@@ -1,5 +1,7 @@
 //! "Did you mean ...?"
 
+use super::report::Fault;
+
 /// The name a person most likely meant: few typing errors away, measured by its length.
 pub(super) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     names
@@ -34,6 +36,15 @@ pub(crate) fn distance(a: &str, b: &str) -> usize {
         previous_left = Some(left);
     }
     last.last().copied().unwrap_or(0)
+}
+
+/// A name that nothing has.
+pub(super) fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Fault {
+    let fault = Fault::new(format!("there is no {what} {name:?}"), format!("unknown {what}"));
+    match nearest(name, known.clone()) {
+        Some(meant) => Fault { label: format!("did you mean {meant:?}?"), ..fault },
+        None => fault.help(format!("{what}s: {}", known.collect::<Vec<_>>().join(", "))),
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::depends;
 use super::neighbor::NeighborRead;
 use super::report::{At, Fault, Report};
 use super::router::RouterRead;
@@ -38,6 +39,7 @@ pub(super) fn apply(read: &Read<'_>, report: &mut Report) {
         watched(service, report);
         families(service, read.neighbors, report);
     }
+    depends::rules(read.services, report);
 }
 
 struct Owners<'a> {

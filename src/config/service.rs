@@ -6,11 +6,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::check::{self, CheckRead};
+use super::depends::depends_on;
+use super::nearest::unknown;
 use super::neighbor::{policy, twice};
 use super::report::{At, Fault, Report};
 use super::tree::{Keys, Table, Value};
 use super::values;
-use super::{Bandwidth, Binding, Health, Listen, Quorum, Service, WhenDown};
+use super::{Bandwidth, Binding, Health, Hooks, Listen, Quorum, Service, WhenDown};
 use crate::bgp::wire::Origin;
 
 pub(super) const SERVICE: Keys = Keys {
@@ -27,19 +29,22 @@ pub(super) const SERVICE: Keys = Keys {
         "prepend",
         "local-preference",
         "origin",
+        "depends-on",
         "binding",
         "health",
         "checks",
     ],
-    later: &["depends-on"],
+    later: &[],
 };
 pub(super) const BINDING: Keys =
     Keys { shared: &[], now: &["interface", "manage", "listen", "grace"], later: &["linger"] };
 pub(super) const HEALTH: Keys = Keys {
     shared: &[],
-    now: &["quorum", "per-prefix", "start-hold", "when-down", "disable-file"],
-    later: &["ramp", "damping", "hooks"],
+    now: &["quorum", "per-prefix", "start-hold", "when-down", "disable-file", "hooks"],
+    later: &["ramp", "damping"],
 };
+
+pub(super) const HOOKS: Keys = Keys { shared: &[], now: &["up", "down", "drain"], later: &[] };
 
 const ORIGINS: [(&str, Origin); 3] = [("igp", Origin::Igp), ("egp", Origin::Egp), ("incomplete", Origin::Incomplete)];
 pub(super) const WHEN_DOWN: [(&str, WhenDown); 2] =
@@ -55,6 +60,7 @@ pub(super) struct ServiceRead {
     pub(super) quorum_at: At,
     pub(super) quorum_given: bool,
     pub(super) insecure_at: Vec<At>,
+    pub(super) depends_on: Vec<(At, usize)>,
     /// False where a check could not be read: they cannot be counted then.
     pub(super) all_checks: bool,
     pub(super) service: Service,
@@ -68,10 +74,17 @@ pub(super) struct Around<'a> {
 
 pub(super) fn services(root: &Table<'_>, around: &Around<'_>, report: &mut Report) -> Vec<ServiceRead> {
     let tables = root.named("services", report);
-    tables.into_iter().map(|(name, table)| service(name, &table, around, report)).collect()
+    let names: Vec<String> = tables.iter().map(|(name, _)| (*name).to_owned()).collect();
+    tables.into_iter().map(|(name, table)| service(name, &table, around, &names, report)).collect()
 }
 
-fn service(name: &str, table: &Table<'_>, around: &Around<'_>, report: &mut Report) -> ServiceRead {
+fn service(
+    name: &str,
+    table: &Table<'_>,
+    around: &Around<'_>,
+    services: &[String],
+    report: &mut Report,
+) -> ServiceRead {
     if let Err(fault) = values::name(name) {
         report.push(fault.at(&table.at));
     }
@@ -85,6 +98,7 @@ fn service(name: &str, table: &Table<'_>, around: &Around<'_>, report: &mut Repo
         table.read("local-preference", report, |v| values::small::<u32>(v, 0, u32::MAX)).unwrap_or(100);
     let origin = table.read("origin", report, |v| values::word(v, &ORIGINS)).unwrap_or(Origin::Igp);
     let policy = policy(table, report);
+    let depends_on = depends_on(table, services, report);
     let (binding, manage_at) = binding(table, report);
     let health = health(table, report);
     let checks: Vec<CheckRead> = check::checks(table, report);
@@ -108,10 +122,12 @@ fn service(name: &str, table: &Table<'_>, around: &Around<'_>, report: &mut Repo
             policy,
             local_preference,
             origin,
+            depends_on: depends_on.iter().map(|(_, service)| *service).collect(),
             binding,
             health: health.health,
             checks: checks.into_iter().filter_map(|check| check.check).collect(),
         },
+        depends_on,
         prefixes,
     }
 }
@@ -134,16 +150,8 @@ fn neighbors(table: &Table<'_>, around: &Around<'_>, report: &mut Report) -> Vec
     let named = table.list("neighbors", report, |v| {
         let name = v.text()?;
         let known = || around.neighbors.iter().map(String::as_str);
-        match known().position(|known| known == name) {
-            Some(index) => Ok(index),
-            None => {
-                let fault = Fault::new(format!("there is no neighbor {name:?}"), "unknown neighbor");
-                Err(match super::nearest::nearest(name, known()) {
-                    Some(meant) => Fault { label: format!("did you mean {meant:?}?"), ..fault },
-                    None => fault.help(format!("neighbors: {}", known().collect::<Vec<_>>().join(", "))),
-                })
-            }
-        }
+        let index = known().position(|known| known == name);
+        index.ok_or_else(|| unknown("neighbor", name, known()))
     });
     let Some(named) = named else { return (0..around.neighbors.len()).collect() };
     if table.get("neighbors").and_then(|entry| entry.value.items().ok()).is_some_and(|items| items.is_empty()) {
@@ -212,6 +220,7 @@ fn health(service: &Table<'_>, report: &mut Report) -> HealthRead {
         start_hold: Duration::ZERO,
         when_down: WhenDown::Withdraw,
         disable_file: None,
+        hooks: Hooks::default(),
     };
     let Some(table) = service.table("health", report) else {
         return HealthRead { health, quorum_at: service.at.clone(), quorum_given: false };
@@ -223,7 +232,15 @@ fn health(service: &Table<'_>, report: &mut Report) -> HealthRead {
     health.start_hold = table.read("start-hold", report, values::duration).unwrap_or(Duration::ZERO);
     health.when_down = table.read("when-down", report, |v| values::word(v, &WHEN_DOWN)).unwrap_or(WhenDown::Withdraw);
     health.disable_file = table.read("disable-file", report, values::path);
+    health.hooks = hooks(&table, report);
     HealthRead { health, quorum_at: table.at("quorum"), quorum_given: quorum.is_some() }
+}
+
+fn hooks(health: &Table<'_>, report: &mut Report) -> Hooks {
+    let Some(table) = health.table("hooks", report) else { return Hooks::default() };
+    table.check(&HOOKS, &[], report);
+    let mut read = |key| table.read(key, report, check::command);
+    Hooks { up: read("up"), down: read("down"), drain: read("drain") }
 }
 
 fn quorum(value: &Value<'_>) -> Result<Quorum, Fault> {

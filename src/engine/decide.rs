@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::checks::InstanceKey;
 use super::schedule::Timer;
-use super::{Engine, Event, EventKind, Row};
+use super::{Engine, Event, EventKind};
 use crate::Time;
 use crate::bgp::rib_out::{PrefixId, RouteId};
 use crate::plan::{self, Held, Judged, Kept, Question, Standings, Step};
@@ -19,23 +19,25 @@ impl Engine {
         for _ in 0..ROWS {
             let Some(id) = self.dirty.pop_first() else { break };
             self.judged_untold += 1;
-            let Some(judged) = self.ask_plan(now, id, &mut shared, plan::judge) else { continue };
+            let serves = |service| self.serves(service);
+            let Some(judged) = self.ask_plan(now, id, &mut shared, serves, plan::judge) else { continue };
             self.schedule.set(Timer::Judge(id), judged.until);
             self.take(now, id, judged);
         }
     }
 
     pub(super) fn steps(&self, now: Time, id: PrefixId) -> Vec<Step> {
-        self.ask_plan(now, id, &mut BTreeMap::new(), plan::steps).unwrap_or_default()
+        self.ask_plan(now, id, &mut BTreeMap::new(), |service| self.serves(service), plan::steps).unwrap_or_default()
     }
 
     /// Pure. `shared`: by service, what the checks say of all its prefixes together (`per-prefix = false`), so that it is
-    /// put together once and not for each of them.
+    /// put together once and not for each of them. `serves`: of each service, whether others may rely on it.
     fn ask_plan<T>(
         &self,
         now: Time,
         id: PrefixId,
         shared: &mut BTreeMap<usize, Standings>,
+        serves: impl Fn(usize) -> bool,
         ask: impl Fn(&Question<'_>) -> T,
     ) -> Option<T> {
         let row = self.rows.get(id.row())?;
@@ -57,6 +59,7 @@ impl Engine {
             facts: &self.facts,
             disable_file: self.disable_files.get(row.service).copied().unwrap_or_default(),
             stopping: self.stop.is_stopping(),
+            missing: self.missing(row.service, serves),
             ready_since: row.judged.ready_since,
             now,
         }))
@@ -71,8 +74,12 @@ impl Engine {
         let Some(row) = self.rows.get_mut(id.row()) else { return };
         let before = std::mem::replace(&mut row.judged, judged.clone());
         let service = row.service;
-        if before.result != judged.result {
+        let changed = before.result != judged.result;
+        if changed {
             row.since = now;
+        }
+        self.count(service, &before, &judged);
+        if changed {
             self.report(id, service, &before.result, &judged);
         }
         let deprefer = match judged.result {
@@ -132,15 +139,19 @@ impl Engine {
     /// What a judgement of everything from the facts alone would give; the test's oracle.
     #[cfg(test)]
     pub(super) fn recompute(&self, now: Time) -> Vec<Result<Option<Kept>, Held>> {
-        self.ids().filter_map(|id| Some(self.ask_plan(now, id, &mut BTreeMap::new(), plan::judge)?.result)).collect()
-    }
-}
-
-impl Row {
-    pub(super) const fn held(&self) -> Option<Held> {
-        match self.judged.result {
-            Err(held) => Some(held),
-            Ok(_) => None,
+        let mut serving = vec![false; self.config.services.len()];
+        loop {
+            let serves = |service: usize| serving[service];
+            let judge = |id| self.ask_plan(now, id, &mut BTreeMap::new(), serves, plan::judge);
+            let judged: Vec<Judged> = self.ids().filter_map(judge).collect();
+            let mut after = vec![false; serving.len()];
+            for (row, judged) in self.rows.iter().zip(&judged) {
+                after[row.service] |= judged.serves;
+            }
+            // Needs are no circle: each round settles at least one more service.
+            if std::mem::replace(&mut serving, after.clone()) == after {
+                return judged.into_iter().map(|judged| judged.result).collect();
+            }
         }
     }
 }

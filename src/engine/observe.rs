@@ -273,8 +273,4 @@ impl Engine {
             Err(_) => {}
         }
     }
-
-    pub(super) fn event(&mut self, event: Event) {
-        self.out.push_back(Output::Event(event));
-    }
 }

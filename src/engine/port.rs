@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::bgp::connection::{Closed, ConnectionId};
+use crate::config::Hooks;
 use crate::facts::{Fact, Watch};
 
 /// One run of one check on one address. `run` is never used twice, so a late result is known as stale, even by a check
@@ -53,6 +54,12 @@ pub enum Input {
     Source {
         to: Ipv4Addr,
         address: Option<Ipv4Addr>,
+    },
+    /// Answer to [`Output::Hook`]: how the program ended, or why it could not run.
+    HookEnded {
+        service: usize,
+        hook: Hook,
+        result: Result<String, String>,
     },
     /// A managed address could not be added or removed; counted, tried again with the next full read.
     ManageFailed {
@@ -117,6 +124,11 @@ pub enum Output {
         address: IpAddr,
         present: bool,
     },
+    /// The routers were told (or their sockets are full): run this service's program, once those before it have ended.
+    Hook {
+        service: usize,
+        hook: Hook,
+    },
     /// Something an operator wants to read.
     Event(Event),
     /// The first time every neighbor and prefix is known well enough to say READY=1.
@@ -126,7 +138,38 @@ pub enum Output {
     Exit,
 }
 
-/// One transition with its reason: log line now, `/events` later.
+/// What a service can run a program for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum Hook {
+    Up,
+    Down,
+    Drain,
+}
+
+impl Hook {
+    pub const ALL: [Self; 3] = [Self::Up, Self::Down, Self::Drain];
+
+    /// The key in `hooks`, and the label of its metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Drain => "drain",
+        }
+    }
+
+    /// The argv, where one is configured.
+    pub fn command(self, hooks: &Hooks) -> Option<&[String]> {
+        let command = match self {
+            Self::Up => &hooks.up,
+            Self::Down => &hooks.down,
+            Self::Drain => &hooks.drain,
+        };
+        command.as_deref()
+    }
+}
+
+/// One transition with its reason: a log line, and one of `/events`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Event {
     pub kind: EventKind,
@@ -150,4 +193,19 @@ pub enum EventKind {
     Config,
     Netlink,
     Address,
+    Hook,
+}
+
+impl EventKind {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Prefix => "prefix",
+            Self::Check => "check",
+            Self::Config => "config",
+            Self::Netlink => "netlink",
+            Self::Address => "address",
+            Self::Hook => "hook",
+        }
+    }
 }

@@ -65,7 +65,7 @@ pub(super) struct Neighbor {
     marks: BTreeMap<u64, Mark>,
     next_mark: u64,
     /// The last call stopped for want of time, not of room.
-    unfinished: bool,
+    pub(super) unfinished: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]

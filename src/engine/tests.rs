@@ -4,6 +4,7 @@ mod bench;
 mod cost;
 mod lifecycles;
 mod router;
+mod services;
 mod truth;
 mod world;
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 use super::Input;
 use crate::bgp::wire::{Asn, Community, Family, Origin};
 use crate::config::{
-    Bandwidth, Binding, Check, CheckKind, Config, Families, Health, LinkBandwidthMode, Listen, Log, LogFormat,
+    Bandwidth, Binding, Check, CheckKind, Config, Families, Health, Hooks, LinkBandwidthMode, Listen, Log, LogFormat,
     LogLevel, Metrics, Neighbor, NextHopPolicy, PeerAsn, Policy, Protocol, Quorum, Router, Service, Target, TcpCheck,
     WhenDown,
 };
@@ -54,6 +55,7 @@ fn service(name: &str, prefixes: &[&str], listen: &[(Protocol, u16)]) -> Service
         policy: Policy { communities: vec![Community(65010 << 16 | 1)], med: Some(10), ..Policy::default() },
         local_preference: 100,
         origin: Origin::Igp,
+        depends_on: vec![],
         binding: Binding {
             interface: None,
             manage: false,
@@ -69,6 +71,7 @@ fn service(name: &str, prefixes: &[&str], listen: &[(Protocol, u16)]) -> Service
             start_hold: Duration::ZERO,
             when_down: WhenDown::Withdraw,
             disable_file: None,
+            hooks: Hooks::default(),
         },
         checks: vec![],
     }

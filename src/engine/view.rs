@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::checks::InstanceKey;
 use super::decide::reason;
-use super::{Engine, RouterId, Row};
+use super::{Engine, Hook, RouterId, Row};
 use crate::Time;
 use crate::bgp::rib_out::PrefixId;
 use crate::bgp::wire::Family;
@@ -27,6 +27,17 @@ impl Clock {
     fn at(&self, time: Time) -> String {
         rfc3339::format(self.wall.saturating_sub(self.now.since(time)))
     }
+}
+
+/// What a program is told in its environment, as `STATE`, `REASON` and `PREFIXES`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Words {
+    /// Of the service, as in `/services`.
+    pub state: String,
+    /// The first one that some prefix is held or kept for; empty where all is well.
+    pub reason: String,
+    /// All of the service's, separated by spaces.
+    pub prefixes: String,
 }
 
 /// What `explain` is asked about.
@@ -107,49 +118,35 @@ impl Engine {
         services
             .map(|(index, service)| status::Service {
                 name: service.name.clone(),
-                state: self.service_state(index).into(),
+                state: self.service_state(index).name().into(),
                 weight: service.weight,
                 prefixes: self.rows_of(index).map(|(id, row)| self.prefix_view(clock, id, row)).collect(),
                 checks: self.check_views(clock, index),
+                hooks: self.hook_views(clock, index),
             })
             .collect()
     }
 
-    /// What a program that runs for this service is told: its state, the first reason it is not fully announced, and
-    /// its prefixes, separated by spaces. Empty for a check that runs none: with many prefixes this is long.
-    pub fn words(&self, service: usize, check: usize) -> (String, String, String) {
-        let kind = self.config.services.get(service).and_then(|service| Some(&service.checks.get(check)?.kind));
-        if !matches!(kind, Some(CheckKind::Exec(_))) {
-            return Default::default();
-        }
-        let state = self.service_state(service).to_owned();
+    /// For a program that runs for this service.
+    pub fn words(&self, service: usize) -> Words {
         let reasons = self.rows_of(service).map(|(_, row)| reason(&row.judged.result));
         let reason = reasons.into_iter().find(|reason| !reason.is_empty()).unwrap_or_default().to_owned();
         let prefixes = self.config.services.get(service).map(|service| service.prefixes.as_slice()).unwrap_or_default();
-        (state, reason, prefixes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        Words {
+            state: self.service_state(service).name().to_owned(),
+            reason,
+            prefixes: prefixes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+        }
+    }
+
+    /// Nothing for a check that runs no program: with many prefixes the words are long.
+    pub fn words_for_check(&self, service: usize, check: usize) -> Words {
+        let kind = self.config.services.get(service).and_then(|service| Some(&service.checks.get(check)?.kind));
+        if matches!(kind, Some(CheckKind::Exec(_))) { self.words(service) } else { Words::default() }
     }
 
     fn rows_of(&self, service: usize) -> impl Iterator<Item = (PrefixId, &Row)> {
         self.ids_of(service).filter_map(|id| Some((id, self.rows.get(id.row())?)))
-    }
-
-    /// up partial starting down drained disabled
-    fn service_state(&self, service: usize) -> &'static str {
-        let held: Vec<Option<Held>> = self.rows_of(service).map(|(_, row)| row.held()).collect();
-        let all = |test: fn(Held) -> bool| held.iter().all(|held| held.is_some_and(test));
-        if held.iter().all(Option::is_none) {
-            "up"
-        } else if held.iter().any(Option::is_none) {
-            "partial"
-        } else if all(|held| held == Held::Disabled) {
-            "disabled"
-        } else if all(Held::is_asked_for) {
-            "drained"
-        } else if all(Held::is_starting) {
-            "starting"
-        } else {
-            "down"
-        }
     }
 
     fn prefix_view(&self, clock: Clock, id: PrefixId, row: &Row) -> status::Prefix {
@@ -226,6 +223,30 @@ impl Engine {
         .collect()
     }
 
+    /// Of those that are configured.
+    fn hook_views(&self, clock: Clock, service: usize) -> Vec<status::Hook> {
+        let Some(settings) = self.config.services.get(service) else { return vec![] };
+        let configured = Hook::ALL.into_iter().filter(|hook| hook.command(&settings.health.hooks).is_some());
+        configured
+            .map(|hook| {
+                let runs = self.hook_runs.get(&(service, hook)).cloned().unwrap_or_default();
+                let (last, result) = runs.last.unzip();
+                status::Hook {
+                    hook: hook.name().into(),
+                    last: last.map(|last| clock.at(last)),
+                    ok: result.as_ref().map(Result::is_ok),
+                    detail: result.map(|result| result.unwrap_or_else(|why| why)).unwrap_or_default(),
+                    failures: runs.failures,
+                }
+            })
+            .collect()
+    }
+
+    /// The newest events, oldest first; with `after` only those with a higher number.
+    pub fn events(&self, clock: Clock, after: Option<u64>) -> Vec<status::Event> {
+        self.events.after(after).map(|numbered| numbered.view(clock.at(numbered.at))).collect()
+    }
+
     /// What each neighbor was told.
     pub fn routes(&self, clock: Clock) -> Vec<status::Route> {
         let each = self.ids().flat_map(|id| (0..self.neighbors.len()).map(move |index| (id, index)));
@@ -286,6 +307,19 @@ impl Engine {
         })
     }
 
+    fn hook_counters(&self) -> Vec<status::HookCounters> {
+        let services = self.config.services.iter().enumerate();
+        let hooks = services.flat_map(|(index, service)| Hook::ALL.map(|hook| (index, service, hook)));
+        let configured = hooks.filter(|(_, service, hook)| hook.command(&service.health.hooks).is_some());
+        configured
+            .map(|(index, service, hook)| status::HookCounters {
+                service: service.name.clone(),
+                hook: hook.name().into(),
+                failures: self.hook_runs.get(&(index, hook)).map_or(0, |runs| runs.failures),
+            })
+            .collect()
+    }
+
     /// The half of the counters that the engine keeps; the rest is `io`'s.
     pub fn counters(&self) -> status::Counters {
         let neighbors = self.config.neighbors.iter().zip(&self.neighbors);
@@ -311,6 +345,7 @@ impl Engine {
                     }
                 })
                 .collect(),
+            hooks: self.hook_counters(),
             announce_latency: self.counters.announce_latency.clone(),
             withdraw_latency: self.counters.withdraw_latency.clone(),
             send_errors: [("manage".to_owned(), self.counters.manage_failures)].into(),

@@ -25,7 +25,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::status::metrics::Snapshot;
-use crate::status::{Explanation, Neighbor, Readiness, Route, Service, Status};
+use crate::status::{Event, Explanation, Neighbor, Readiness, Route, Service, Status};
 
 mod answer;
 mod claim;
@@ -76,6 +76,10 @@ pub enum Request {
     Services,
     Routes,
     Metrics,
+    /// Those with a higher number than `after`.
+    Events {
+        after: Option<u64>,
+    },
     /// A prefix as `ipnet` prints it (with its length, without host bits), or else the name of a service.
     Explain(String),
     Health,
@@ -90,6 +94,7 @@ pub enum Reply {
     Services(Vec<Service>),
     Routes(Vec<Route>),
     Metrics(Box<Snapshot>),
+    Events(Vec<Event>),
     /// Of a prefix.
     Explanation(Box<Explanation>),
     /// Of a service: one for each of its prefixes.
@@ -244,8 +249,8 @@ where
         let service = service_fn(|request| {
             let queries = queries.clone();
             async move {
-                let (method, path) = (request.method(), request.uri().path());
-                Ok::<_, std::convert::Infallible>(answer::answer(method, path, door, &queries).await)
+                let (method, uri) = (request.method(), request.uri());
+                Ok::<_, std::convert::Infallible>(answer::answer(method, uri, door, &queries).await)
             }
         });
         let request = http1::Builder::new()

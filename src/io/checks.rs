@@ -27,10 +27,10 @@ use prepare::{Kind, Prepared, Talk};
 use process::Seats;
 
 mod dial;
-mod exec;
+pub(super) mod exec;
 mod http;
 mod prepare;
-mod process;
+pub(super) mod process;
 mod tcp;
 mod tls;
 mod words;
@@ -50,6 +50,8 @@ pub struct ProbeRequest {
 pub enum BuildError {
     #[error("service {service}, check {check}: {detail}")]
     Check { service: String, check: String, detail: String },
+    #[error("service {service}, hook {hook}: {detail}")]
+    Hook { service: String, hook: &'static str, detail: String },
     #[error("the check thread cannot be started: {0}")]
     Thread(#[from] io::Error),
 }
@@ -129,7 +131,7 @@ impl Drop for Runner {
 
 /// Why a run did not pass.
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Bad {
+pub(super) enum Bad {
     Fail(String),
     TimedOut(String),
     NoAddress,
@@ -213,7 +215,7 @@ impl Work {
 
 /// What a run waits for, which is what its timeout is told as.
 #[derive(Default)]
-struct Progress(AtomicU8);
+pub(super) struct Progress(AtomicU8);
 
 #[derive(Clone, Copy)]
 #[repr(u8)]
@@ -228,7 +230,7 @@ impl Progress {
         self.0.store(phase as u8, Ordering::Relaxed);
     }
 
-    fn missing(&self, timeout: Duration) -> String {
+    pub(super) fn missing(&self, timeout: Duration) -> String {
         let reached = self.0.load(Ordering::Relaxed);
         let what = [Phase::Tls, Phase::Answer, Phase::Running].into_iter().find(|phase| *phase as u8 == reached);
         match what {

@@ -25,6 +25,11 @@ pub fn seed() -> u64 {
     now().as_nanos() ^ u64::from(std::process::id()) << 40
 }
 
+/// For the command line, which has nothing else to do; the daemon waits for its alarm.
+pub fn sleep(span: Duration) {
+    std::thread::sleep(span);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,13 +21,14 @@ use tokio::sync::mpsc;
 use super::admin::{Query, Reply, Request};
 use super::alarm::Alarm;
 use super::checks::{ProbeRequest, Runner};
+use super::hooks::Hooks;
 use super::listeners::Listeners;
 use super::netlink::{self, Netlink};
 use super::notify::Notify;
 use super::tcp::{Connections, find_source};
 use super::{clock, log};
 use crate::Time;
-use crate::engine::{Clock, Engine, Explained, Input, Outcome, Output};
+use crate::engine::{Clock, Engine, Explained, Input, Outcome, Output, Words};
 use crate::facts::Fact;
 use crate::status::metrics::Snapshot;
 use crate::status::{Counters, Readiness};
@@ -58,6 +59,7 @@ pub(super) struct Daemon {
     pub(super) netlink: Netlink,
     pub(super) netlink_counters: Arc<netlink::Counters>,
     pub(super) runner: Runner,
+    pub(super) hooks: Hooks,
     pub(super) notify: Notify,
     pub(super) started_at: Duration,
     /// Probes that could not be handed to the check thread.
@@ -165,7 +167,7 @@ impl Daemon {
                     }
                     Output::Close { connection } => self.connections.close(connection),
                     Output::Probe { probe } => {
-                        let (state, reason, prefixes) = self.engine.words(probe.service, probe.check);
+                        let Words { state, reason, prefixes } = self.engine.words_for_check(probe.service, probe.check);
                         if let Err(error) = self.runner.probe(ProbeRequest { probe, state, reason, prefixes }) {
                             self.probe_errors += 1;
                             let outcome = Outcome::Fail { detail: error.to_string() };
@@ -183,6 +185,7 @@ impl Daemon {
                         answers.push_back(Input::Source { to, address: find_source(to) });
                     }
                     Output::Manage { address, present } => self.netlink.manage(address, present),
+                    Output::Hook { service, hook } => self.hooks.run(service, hook, self.engine.words(service)),
                     Output::Event(event) => log::event(&event),
                     Output::Ready => self.notify.ready(),
                     Output::Stopping => self.notify.stopping(),
@@ -200,6 +203,7 @@ impl Daemon {
             Request::Status => Reply::Status(Box::new(self.engine.status(clock))),
             Request::Neighbors => Reply::Neighbors(self.engine.neighbors(clock)),
             Request::Services => Reply::Services(self.engine.services(clock)),
+            Request::Events { after } => Reply::Events(self.engine.events(clock, after)),
             Request::Routes => Reply::Routes(self.engine.routes(clock)),
             Request::Metrics => Reply::Metrics(Box::new(Snapshot {
                 status: self.engine.status(clock),

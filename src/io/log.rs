@@ -69,7 +69,7 @@ pub fn start(log: &Log) -> io::Result<Guard> {
 
 /// A transition, with the words that `status`, `/metrics` and `explain` use for it.
 pub fn event(event: &Event) {
-    let kind = kind(event.kind);
+    let kind = event.kind.name();
     // The level and the target are part of a call site: one for each level.
     macro_rules! say {
         ($level:expr) => {
@@ -102,21 +102,11 @@ fn is_trouble(event: &Event) -> bool {
     match event.kind {
         EventKind::Netlink => true,
         EventKind::Check => event.to == "down",
+        EventKind::Hook => event.to == "failed",
         EventKind::Session => event.to == "down" && !asked_for,
         EventKind::Prefix | EventKind::Config | EventKind::Address => {
             !event.reason.is_empty() && !asked_for && !starting
         }
-    }
-}
-
-const fn kind(kind: EventKind) -> &'static str {
-    match kind {
-        EventKind::Session => "session",
-        EventKind::Prefix => "prefix",
-        EventKind::Check => "check",
-        EventKind::Config => "config",
-        EventKind::Netlink => "netlink",
-        EventKind::Address => "address",
     }
 }
 

@@ -16,10 +16,10 @@ fn allowed() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// To standard output. A reader that went away (`| head`) has what it wanted: not an error.
-pub fn print(bytes: &[u8]) {
+/// To standard output. A reader that went away (`| head`) has what it wanted: not an error, but `false`.
+pub fn print(bytes: &[u8]) -> bool {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(bytes).and_then(|()| out.flush());
+    out.write_all(bytes).and_then(|()| out.flush()).is_ok()
 }
 
 /// One sentence to standard error.

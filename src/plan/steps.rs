@@ -38,7 +38,9 @@ impl Step {
 
 /// The whole chain, for `explain`; a step after a failed one may be about what cannot be known yet.
 pub fn steps(question: &Question<'_>) -> Vec<Step> {
-    let mut steps = vec![enabled(question), drain(question), stop(question), facts(question), address(question)];
+    let mut steps = vec![enabled(question), drain(question), stop(question)];
+    steps.extend(depends_on(question));
+    steps.extend([facts(question), address(question)]);
     steps.extend(listeners(question));
     steps.push(checks(question));
     let ready = steps.iter().all(|step| step.result.is_ok());
@@ -80,6 +82,16 @@ fn stop(question: &Question<'_>) -> Step {
         Step::held("stop", Held::Stopping, "the daemon is stopping")
     } else {
         Step::ok("stop", "the daemon is not stopping")
+    }
+}
+
+/// Left out for a service that needs no other.
+fn depends_on(question: &Question<'_>) -> Option<Step> {
+    const NAME: &str = "depends-on";
+    match question.missing {
+        Some(name) => Some(Step::held(NAME, Held::DependsOn, format!("waits for {name}"))),
+        None if question.service.depends_on.is_empty() => None,
+        None => Some(Step::ok(NAME, "what this service needs is there")),
     }
 }
 

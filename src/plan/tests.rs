@@ -12,7 +12,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::bgp::wire::Origin;
-use crate::config::{Binding, Check, CheckKind, Health, Listen, Policy, Protocol, Quorum, Target, TcpCheck, WhenDown};
+use crate::config::{
+    Binding, Check, CheckKind, Health, Hooks, Listen, Policy, Protocol, Quorum, Target, TcpCheck, WhenDown,
+};
 use crate::facts::{Address, Cause, Interface, LocalRoute, Snapshot, Watch};
 use crate::health::Verdict;
 
@@ -44,6 +46,7 @@ fn service() -> Service {
         policy: Policy::default(),
         local_preference: 100,
         origin: Origin::Igp,
+        depends_on: vec![],
         binding: Binding { interface: None, manage: false, listen: vec![], grace: Duration::ZERO },
         health: Health {
             quorum: Quorum::All,
@@ -51,6 +54,7 @@ fn service() -> Service {
             start_hold: Duration::ZERO,
             when_down: WhenDown::Withdraw,
             disable_file: None,
+            hooks: Hooks::default(),
         },
         checks: vec![],
     }
@@ -89,6 +93,7 @@ struct Case {
     verdicts: Vec<(IpAddr, Vec<Verdict>)>,
     disable_file: DisableFile,
     stopping: bool,
+    missing: Option<&'static str>,
     ready_since: Option<Time>,
     now: Time,
 }
@@ -102,6 +107,7 @@ impl Default for Case {
             verdicts: vec![(ip("192.0.2.1"), vec![])],
             disable_file: DisableFile { exists: Some(false), stale: false },
             stopping: false,
+            missing: None,
             ready_since: None,
             now: at(100),
         }
@@ -149,6 +155,7 @@ impl Case {
             facts: &self.facts,
             disable_file: self.disable_file,
             stopping: self.stopping,
+            missing: self.missing,
             ready_since: self.ready_since,
             now: self.now,
         })
@@ -188,7 +195,7 @@ impl Case {
 fn well_is_announced() {
     assert_eq!(
         Case::default().judge(),
-        Judged { result: Ok(None), detail: String::new(), until: Time::MAX, ready_since: Some(at(100)) }
+        Judged { result: Ok(None), detail: String::new(), until: Time::MAX, ready_since: Some(at(100)), serves: true }
     );
 }
 
@@ -201,15 +208,17 @@ fn the_reason_is_the_first_that_applies() {
         case.service.health.disable_file = Some("/off".into());
         case.disable_file = DisableFile::default();
         case.stopping = true;
+        case.missing = Some("resolver");
         case.facts = Facts::default();
         case.service.checks = vec![counting()];
         case.service.health.start_hold = 10 * SECOND;
         case.verdicts(&["u"]);
     });
-    let mends: [(Held, Mend); 9] = [
+    let mends: [(Held, Mend); 10] = [
         (Held::Disabled, |case| case.service.enabled = true),
         (Held::Drained, |case| case.service.weight = 1),
         (Held::Stopping, |case| case.stopping = false),
+        (Held::DependsOn, |case| case.missing = None),
         (Held::Unknown, |case| {
             case.disable_file.exists = Some(false);
             case.facts = facts(&[(2, "10.0.0.1")], &[]);
@@ -323,7 +332,7 @@ fn the_least_kept_reason_is_said() {
 
 prop_compose! {
     fn any_case()(
-        flags in any::<[bool; 6]>(),
+        flags in any::<[bool; 7]>(),
         exists in any::<Option<bool>>(),
         place in 0..3_u8,
         listener in 0..5_u8,
@@ -331,7 +340,7 @@ prop_compose! {
         ready in any::<Option<u8>>(),
         quorum in prop_oneof![Just(Quorum::All), Just(Quorum::Any)],
     ) -> Case {
-        let [enabled, stopping, stale_file, stale_read, hold, soft] = flags;
+        let [enabled, stopping, waits, stale_file, stale_read, hold, soft] = flags;
         Case::with(|case| {
             case.service.enabled = enabled;
             case.service.checks = vec![counting(), depreferring()];
@@ -342,6 +351,7 @@ prop_compose! {
             case.service.binding.grace = 3 * SECOND;
             case.disable_file = DisableFile { exists, stale: stale_file };
             case.stopping = stopping;
+            case.missing = waits.then_some("resolver");
             case.facts = match place {
                 0 => Facts::default(),
                 1 => facts(&[(1, "10.0.0.1")], &[]),

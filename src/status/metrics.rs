@@ -47,6 +47,7 @@ impl Collector for Snapshot {
         self.services(families)?;
         self.prefixes(families)?;
         self.checks(families)?;
+        self.hooks(families)?;
         self.daemon(families)
     }
 }
@@ -147,6 +148,17 @@ impl Snapshot {
             checks.iter().map(|check| {
                 (vec![("service", check.service.as_str()), ("check", check.check.as_str())], check.timeouts)
             }),
+        )
+    }
+
+    fn hooks(&self, families: &mut Families) -> fmt::Result {
+        families.counter(
+            "anycaster_hook_failures",
+            "Runs of a hook that failed, could not be started or were killed at their timeout",
+            self.counters
+                .hooks
+                .iter()
+                .map(|hook| (vec![("service", hook.service.as_str()), ("hook", hook.hook.as_str())], hook.failures)),
         )
     }
 

@@ -28,6 +28,7 @@ SERVICE  STATE    WEIGHT  ANNOUNCED  CHECKS UP
 dns      partial     100     1 of 2     1 of 3
 we\"b     drained       0     0 of 1          -
 
+failed  hook down  dns  exit 1: no such pager  1m 59s ago
 held  192.0.2.53/32     dns   not-listening: no socket for udp/53  for 3s
 kept  2001:db8::53/128  dns   deprefer: check upstream is down     for 2m 0s
 held  2001:db8::53/128  dns   to tor-b: no-session                 for 12s
@@ -121,6 +122,8 @@ dns
   check query     192.0.2.53  up       for 3h 11m  NOERROR in 1 ms
   check upstream  10.9.0.1    down     for 2m 0s   connection refused
   check upstream  10.9.0.2    unknown  for 3h 12m
+  hook up    has not run
+  hook down  failed       1m 59s ago  3 failures  exit 1: no such pager
 
 we\"b
   192.0.2.80/32  held  drained: weight 0 (for 3h 12m)

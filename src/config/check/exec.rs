@@ -18,7 +18,7 @@ pub(super) fn exec(table: &Table<'_>, report: &mut Report) -> Option<CheckKind> 
 }
 
 /// One argv, never empty.
-fn command(value: &Value<'_>) -> Result<Vec<String>, Fault> {
+pub(in crate::config) fn command(value: &Value<'_>) -> Result<Vec<String>, Fault> {
     if let Ok(text) = value.text() {
         let words: Vec<&str> = text.split_whitespace().collect();
         return Err(Fault::new("a command is a list of arguments", format!("did you mean {words:?}?"))

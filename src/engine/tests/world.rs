@@ -120,6 +120,7 @@ impl World {
             | Input::Written { .. }
             | Input::Closed { .. }
             | Input::Source { .. }
+            | Input::HookEnded { .. }
             | Input::ManageFailed { .. } => false,
         };
         if let Input::Closed { connection, .. } = &input {
@@ -208,7 +209,7 @@ impl World {
             }
             Output::Manage { address, present } => self.set_address(address, present),
             Output::Event(event) if event.kind == EventKind::Session => self.session_event = Some(event),
-            Output::Event(_) | Output::Ready => {}
+            Output::Event(_) | Output::Hook { .. } | Output::Ready => {}
             Output::Stopping => self.stops += 1,
             Output::Exit => self.exited = true,
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Response, StatusCode};
+use hyper::{Method, Response, StatusCode, Uri};
 use ipnet::IpNet;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -20,7 +20,8 @@ use crate::status::nearest::nearest;
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const PAGES: &str = "/status /neighbors /services /routes /metrics /healthz /readyz /explain/PREFIX /explain/SERVICE";
+const PAGES: &str =
+    "/status /neighbors /services /routes /events /metrics /healthz /readyz /explain/PREFIX /explain/SERVICE";
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Door {
@@ -30,7 +31,7 @@ pub(super) enum Door {
 
 pub(super) async fn answer(
     method: &Method,
-    path: &str,
+    uri: &Uri,
     door: Door,
     queries: &mpsc::Sender<Query>,
 ) -> Response<Full<Bytes>> {
@@ -38,7 +39,8 @@ pub(super) async fn answer(
         let text = "you may only read: root, the daemon's own user and router.control-group may do more";
         return refused(StatusCode::FORBIDDEN, text);
     }
-    let request = match request(path) {
+    let path = uri.path();
+    let request = match request(path, uri.query()) {
         Ok(request) => request,
         Err((status, text)) => return refused(status, &text),
     };
@@ -64,12 +66,15 @@ async fn ask(request: Request, queries: &mpsc::Sender<Query>) -> Option<Reply> {
     answer.await.ok()
 }
 
-fn request(path: &str) -> Result<Request, (StatusCode, String)> {
+fn request(path: &str, query: Option<&str>) -> Result<Request, (StatusCode, String)> {
     match path {
         "/status" => Ok(Request::Status),
         "/neighbors" => Ok(Request::Neighbors),
         "/services" => Ok(Request::Services),
         "/routes" => Ok(Request::Routes),
+        "/events" => {
+            after(query).map(|after| Request::Events { after }).map_err(|text| (StatusCode::BAD_REQUEST, text))
+        }
         "/metrics" => Ok(Request::Metrics),
         "/healthz" => Ok(Request::Health),
         "/readyz" => Ok(Request::Ready),
@@ -80,6 +85,13 @@ fn request(path: &str) -> Result<Request, (StatusCode, String)> {
             Some(_) | None => Err((StatusCode::NOT_FOUND, format!("no page {other:?}; there are {PAGES}"))),
         },
     }
+}
+
+/// `?after=ID`
+fn after(query: Option<&str>) -> Result<Option<u64>, String> {
+    let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(None) };
+    let id = query.strip_prefix("after=").and_then(|id| id.parse().ok());
+    id.map(Some).ok_or_else(|| format!("{query:?} is not understood: after=ID gives the events after that one"))
 }
 
 /// A prefix the way the engine names it, or what must be a service.
@@ -121,6 +133,7 @@ fn render(request: &Request, reply: Reply) -> Response<Full<Bytes>> {
         Reply::Neighbors(neighbors) => json(StatusCode::OK, &neighbors),
         Reply::Services(services) => json(StatusCode::OK, &services),
         Reply::Routes(routes) => json(StatusCode::OK, &routes),
+        Reply::Events(events) => json(StatusCode::OK, &events),
         Reply::Explanation(explanation) => json(StatusCode::OK, &explanation),
         Reply::Explanations(explanations) => json(StatusCode::OK, &explanations),
         Reply::Healthy => json(StatusCode::OK, &serde_json::json!({ "healthy": true })),
@@ -139,6 +152,7 @@ fn render(request: &Request, reply: Reply) -> Response<Full<Bytes>> {
                 | Request::Neighbors
                 | Request::Services
                 | Request::Routes
+                | Request::Events { .. }
                 | Request::Metrics
                 | Request::Health
                 | Request::Ready => "",
@@ -208,6 +222,10 @@ mod tests {
         for (path, expected) in [
             ("/status", Ok(Request::Status)),
             ("/readyz", Ok(Request::Ready)),
+            ("/events", Ok(Request::Events { after: None })),
+            ("/events?after=7", Ok(Request::Events { after: Some(7) })),
+            ("/events?after=-7", Err(StatusCode::BAD_REQUEST)),
+            ("/events?since=1h", Err(StatusCode::BAD_REQUEST)),
             ("/explain/192.0.2.53", explain("192.0.2.53/32")),
             ("/explain/192.0.2.0/24", explain("192.0.2.0/24")),
             ("/explain/192.0.2.0%2f24", explain("192.0.2.0/24")),
@@ -220,7 +238,8 @@ mod tests {
             ("/", Err(StatusCode::NOT_FOUND)),
             ("/status/", Err(StatusCode::NOT_FOUND)),
         ] {
-            assert_eq!(request(path).map_err(|(status, _)| status), expected, "{path}");
+            let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+            assert_eq!(request(path, query).map_err(|(status, _)| status), expected, "{path}");
         }
     }
 }

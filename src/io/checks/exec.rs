@@ -27,7 +27,7 @@ const KEPT: usize = 4096;
 const MOST_LEFT: usize = 1024 * 1024;
 
 /// An exec check with its user looked up.
-pub(super) struct Exec {
+pub(in crate::io) struct Exec {
     service: String,
     program: String,
     arguments: Vec<String>,
@@ -36,7 +36,7 @@ pub(super) struct Exec {
 }
 
 impl Exec {
-    pub(super) fn new(check: &ExecCheck, service: &str) -> Result<Self, String> {
+    pub(in crate::io) fn new(check: &ExecCheck, service: &str) -> Result<Self, String> {
         let (program, arguments) = check.command.split_first().ok_or("command is empty")?;
         Ok(Self {
             service: service.to_owned(),
@@ -47,7 +47,12 @@ impl Exec {
         })
     }
 
-    pub(super) async fn run(&self, request: &ProbeRequest, seat: Seat, progress: &Progress) -> Result<String, Bad> {
+    pub(in crate::io) async fn run(
+        &self,
+        request: &ProbeRequest,
+        seat: Seat,
+        progress: &Progress,
+    ) -> Result<String, Bad> {
         let (running, output) = self.start(request, seat).await?;
         progress.reached(Phase::Running);
         let mut output = Receiver::from_owned_fd(output.into()).map_err(|e| self.failed(&e))?;

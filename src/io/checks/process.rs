@@ -108,22 +108,22 @@ fn kill(child: &Child) {
 
 /// Counts, for each key, the processes that are not reaped yet. A process in an uninterruptible sleep outlives its
 /// SIGKILL: without a limit a check of a dead file server would add one each interval.
-pub(super) struct Seats<K>(Arc<Mutex<HashMap<K, u8>>>);
+pub(in crate::io) struct Seats<K>(Arc<Mutex<HashMap<K, u8>>>);
 
 /// One run may overlap with the last moments of the one before it; three at a time means that killing does not help.
 const MOST_SEATS: u8 = 3;
 
 /// Given back when dropped.
-pub(super) struct Seat(#[allow(dead_code, reason = "held for its drop")] Box<dyn Send + Sync>);
+pub(in crate::io) struct Seat(#[allow(dead_code, reason = "held for its drop")] Box<dyn Send + Sync>);
 
 struct Taken<K: Eq + Hash>(Arc<Mutex<HashMap<K, u8>>>, K);
 
 impl<K: Eq + Hash + Copy + Send + Sync + 'static> Seats<K> {
-    pub(super) fn new() -> Self {
+    pub(in crate::io) fn new() -> Self {
         Self(Arc::default())
     }
 
-    pub(super) fn take(&self, key: K) -> Option<Seat> {
+    pub(in crate::io) fn take(&self, key: K) -> Option<Seat> {
         let mut seats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = seats.entry(key).or_default();
         if *taken >= MOST_SEATS {

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::*;
-use crate::status::{CheckCounters, NeighborCounters};
+use crate::status::{CheckCounters, HookCounters, NeighborCounters};
 
 fn sample() -> Snapshot {
     let mut durations = Histogram::default();
@@ -26,6 +26,7 @@ fn sample() -> Snapshot {
                 received: Messages { open: 1, keepalive: 3839, route_refresh: 1, ..Messages::default() },
             }],
             checks: vec![check("dns", "query", 1, durations)],
+            hooks: vec![HookCounters { service: "dns".to_owned(), hook: "down".to_owned(), failures: 3 }],
             announce_latency: Histogram::default(),
             withdraw_latency,
             send_errors: BTreeMap::from([("connect".to_owned(), 2), ("netlink".to_owned(), 0)]),
