@@ -115,6 +115,22 @@ pub(crate) fn nobody(address: &str) -> u16 {
     TcpListener::bind(SocketAddr::new(address.parse().unwrap(), 0)).unwrap().local_addr().unwrap().port()
 }
 
+/// In a network namespace where the kernel has two ports to pick from; `work` is told one of them. Nothing listens.
+pub(crate) fn alone_with_two_ports(work: fn(u16)) {
+    if !nix::unistd::Uid::effective().is_root() {
+        eprintln!("SKIPPED: a network namespace needs root");
+        return;
+    }
+    let alone = std::thread::spawn(move || {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        let up = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status();
+        assert!(up.unwrap().success());
+        std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40001").unwrap();
+        work(40_000);
+    });
+    alone.join().unwrap();
+}
+
 pub(crate) fn check_of(target: Target, kind: anycaster::config::CheckKind) -> Check {
     configured::check(target, TIMEOUT, kind)
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use nix::errno::Errno;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::IpBindAddressNoPort;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpStream;
 
 use super::Bad;
@@ -29,17 +29,25 @@ pub(super) fn start(from: Option<IpAddr>, to: SocketAddr) -> Result<Dialed, Bad>
     }
     let to = to.into();
     match socket.connect(&to) {
-        Ok(()) => return Ok(Dialed::Connected(socket)),
+        Ok(()) => return to_another(&socket).map(|()| Dialed::Connected(socket)),
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
         Err(error) => return Err(failed(error)),
     }
     // On the host itself the handshake is over when connect(2) returns, although it says "in progress": asking once
     // more costs less than a round through epoll and a timer, and is all that most checks ever need.
     match socket.connect(&to) {
-        Ok(()) => Ok(Dialed::Connected(socket)),
+        Ok(()) => to_another(&socket).map(|()| Dialed::Connected(socket)),
         Err(error) if error.raw_os_error() == Some(libc::EALREADY) => Ok(Dialed::Pending(socket)),
         Err(error) => Err(failed(error)),
     }
+}
+
+/// From the address of the service, and to it: where nothing listens and the kernel picks the very port that is checked,
+/// the socket is connected to itself (RFC 9293 §3.5, simultaneous open), and no server is there.
+fn to_another(socket: &Socket) -> Result<(), Bad> {
+    let [own, other] =
+        [socket.local_addr(), socket.peer_addr()].map(|address| address.ok().and_then(|a| a.as_socket()));
+    if own.is_some() && own == other { Err(Bad::Fail("connection refused".to_owned())) } else { Ok(()) }
 }
 
 fn bind(socket: &Socket, from: IpAddr) -> Result<(), Bad> {
@@ -66,7 +74,7 @@ pub(super) async fn wait(socket: Socket) -> Result<TcpStream, Bad> {
     let stream = TcpStream::from_std(socket.into()).map_err(failed)?;
     stream.writable().await.map_err(failed)?;
     match stream.take_error().map_err(failed)? {
-        None => Ok(stream),
+        None => to_another(&SockRef::from(&stream)).map(|()| stream),
         Some(error) => Err(failed(error)),
     }
 }
