@@ -18,8 +18,14 @@ mod configured;
 mod exec;
 #[path = "checks/http.rs"]
 mod http;
+#[path = "checks/servers.rs"]
+mod servers;
 #[path = "checks/tcp.rs"]
 mod tcp;
+#[path = "checks/udp.rs"]
+mod udp;
+#[path = "checks/unix.rs"]
+mod unix;
 
 pub(crate) const V4: &str = "127.0.0.1";
 pub(crate) const V6: &str = "::1";

@@ -279,6 +279,8 @@ pub enum CheckKind {
     Tcp(TcpCheck),
     Http(Box<HttpCheck>),
     Exec(ExecCheck),
+    Udp(UdpCheck),
+    Unix(UnixCheck),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -286,6 +288,23 @@ pub struct TcpCheck {
     pub port: u16,
     pub send: Option<String>,
     /// Must occur in what the server sends before the timeout.
+    pub expect: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UdpCheck {
+    pub port: u16,
+    /// One datagram.
+    pub send: String,
+    /// Must occur in one of the datagrams that come back; `None`: any will do.
+    pub expect: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnixCheck {
+    /// A stream socket.
+    pub path: PathBuf,
+    pub send: Option<String>,
     pub expect: Option<String>,
 }
 

@@ -9,7 +9,7 @@ use anycaster::bgp::wire::{Asn, Origin};
 use anycaster::config::{
     Binding, Check, CheckKind, Config, ExecCheck, Families, Health, HttpCheck, LinkBandwidthMode, Listen, Log,
     LogFormat, LogLevel, Metrics, Neighbor, NextHopPolicy, PeerAsn, Policy, Protocol, Quorum, Router, Service, Target,
-    TcpCheck, Tls, WhenDown,
+    TcpCheck, Tls, UdpCheck, UnixCheck, WhenDown,
 };
 
 use crate::{load_path, load_text};
@@ -148,6 +148,11 @@ fn the_reference_says_nothing_but_defaults() {
                 env: BTreeMap::new(),
             }),
         ),
+        default_check("udp", CheckKind::Udp(UdpCheck { port: 53, send: "ping".to_owned(), expect: None })),
+        default_check(
+            "unix",
+            CheckKind::Unix(UnixCheck { path: PathBuf::from("/run/haproxy/admin.sock"), send: None, expect: None }),
+        ),
     ];
     let expected = Config {
         path: path.to_owned(),
@@ -200,6 +205,17 @@ name = "d"
 type = "exec"
 command = ["/bin/true"]
 #exec
+[[services.dns.checks]]
+name = "e"
+type = "udp"
+port = 53
+send = "a"
+#udp
+[[services.dns.checks]]
+name = "f"
+type = "unix"
+path = "/a"
+#unix
 "#;
 
 /// Never parsed and ignored: each key, at something else than its default, makes another configuration.
@@ -245,6 +261,8 @@ fn every_key_is_heard() {
         ),
         ("https", r#"port = 8443 | server-name = "a.example" | ca-file = "/a" | insecure = true"#),
         ("exec", r#"user = "nobody" | env = { A = "1" }"#),
+        ("udp", r#"expect = "b""#),
+        ("unix", r#"send = "a" | expect = "b""#),
     ] {
         for line in lines.split(['|', '\n']).map(str::trim) {
             let text = BASE.replace(&format!("#{table}\n"), &format!("{line}\n"));

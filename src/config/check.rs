@@ -8,7 +8,7 @@ use super::report::{At, Fault, Report};
 use super::service::WHEN_DOWN;
 use super::tree::{Keys, Table, Value};
 use super::values;
-use super::{Check, CheckKind, Target, TcpCheck, WhenDown};
+use super::{Check, CheckKind, Target, TcpCheck, UdpCheck, UnixCheck, WhenDown};
 use exec::exec;
 use http::{http, tls};
 
@@ -31,6 +31,9 @@ pub(super) const HTTPS: Keys = Keys {
     later: &LATER,
 };
 pub(super) const EXEC: Keys = Keys { shared: &COMMON, now: &["command", "user", "env"], later: &LATER };
+
+const UDP: Keys = Keys { shared: &COMMON, now: &["port", "send", "expect"], later: &LATER };
+const UNIX: Keys = Keys { shared: &COMMON, now: &["path", "send", "expect"], later: &LATER };
 
 const ANY: Keys = Keys {
     shared: &COMMON,
@@ -59,11 +62,19 @@ enum Type {
     Http,
     Https,
     Exec,
+    Udp,
+    Unix,
 }
 
-const TYPES: [(&str, Type); 4] =
-    [("tcp", Type::Tcp), ("http", Type::Http), ("https", Type::Https), ("exec", Type::Exec)];
-const TYPES_LATER: [&str; 7] = ["dns", "grpc", "udp", "unix", "file", "systemd", "push"];
+const TYPES: [(&str, Type); 6] = [
+    ("tcp", Type::Tcp),
+    ("http", Type::Http),
+    ("https", Type::Https),
+    ("exec", Type::Exec),
+    ("udp", Type::Udp),
+    ("unix", Type::Unix),
+];
+const TYPES_LATER: [&str; 5] = ["dns", "grpc", "file", "systemd", "push"];
 
 pub(super) struct CheckRead {
     /// Where certificates are not verified.
@@ -109,6 +120,8 @@ fn check(table: &Table<'_>, report: &mut Report) -> CheckRead {
             http(table, Some(tls), report)
         }
         Type::Exec => exec(table, report),
+        Type::Udp => udp(table, report),
+        Type::Unix => unix(table, report),
     });
     let check = name.zip(kind).map(|(name, kind)| Check {
         name,
@@ -134,6 +147,8 @@ impl Type {
             Self::Http => &HTTP,
             Self::Https => &HTTPS,
             Self::Exec => &EXEC,
+            Self::Udp => &UDP,
+            Self::Unix => &UNIX,
         }
     }
 
@@ -157,7 +172,7 @@ fn check_type(value: &Value<'_>) -> Result<Type, Fault> {
                 format!("checks of type {text:?} are not supported yet"),
                 "known, but not part of this version",
             );
-            Err(fault.help("supported: tcp, http, https, exec"))
+            Err(fault.help(format!("supported: {}", TYPES.map(|(word, _)| word).join(", "))))
         }
         _ => values::word(value, &TYPES),
     }
@@ -238,4 +253,30 @@ fn tcp(table: &Table<'_>, report: &mut Report) -> Option<CheckKind> {
     let expect = table.read("expect", report, plain_text);
     let port = table.need("port", report, values::port)?;
     Some(CheckKind::Tcp(TcpCheck { port, send, expect }))
+}
+
+fn udp(table: &Table<'_>, report: &mut Report) -> Option<CheckKind> {
+    let send = table.need("send", report, |v| match v.text()? {
+        "" => Err(Fault::new("a datagram of nothing", "should be what makes the service answer")),
+        text => Ok(text.to_owned()),
+    });
+    let expect = table.read("expect", report, plain_text);
+    let port = table.need("port", report, values::port)?;
+    Some(CheckKind::Udp(UdpCheck { port, send: send?, expect }))
+}
+
+/// unix(7): `sun_path` has 108 bytes, the last of them a zero.
+const LONGEST_SOCKET: usize = 107;
+
+fn unix(table: &Table<'_>, report: &mut Report) -> Option<CheckKind> {
+    let send = table.read("send", report, plain_text);
+    let expect = table.read("expect", report, plain_text);
+    let path = table.need("path", report, |v| match values::path(v)? {
+        path if path.as_os_str().len() > LONGEST_SOCKET => {
+            let length = path.as_os_str().len();
+            Err(Fault::new(format!("the path of a socket has at most {LONGEST_SOCKET} bytes"), format!("has {length}")))
+        }
+        path => Ok(path),
+    })?;
+    Some(CheckKind::Unix(UnixCheck { path, send, expect }))
 }

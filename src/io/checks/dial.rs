@@ -1,4 +1,4 @@
-//! One TCP connection towards what is checked, from the address it is to come from.
+//! One TCP connection, or one UDP socket, towards what is checked, from the address it is to come from.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 
 use super::Bad;
 use super::words;
@@ -77,6 +77,26 @@ pub(super) async fn wait(socket: Socket) -> Result<TcpStream, Bad> {
         None => to_another(&SockRef::from(&stream)).map(|()| stream),
         Some(error) => Err(failed(error)),
     }
+}
+
+/// A socket that hears nobody but `to`.
+pub(super) fn datagrams(from: Option<IpAddr>, to: SocketAddr) -> Result<UdpSocket, Bad> {
+    let first = datagram(from, to)?;
+    // From the address of the service, and to it: where the kernel picks the very port that is checked, the socket would
+    // hear itself. While the first one is there, a second one has another.
+    let own = first.local_addr().map_err(failed)?.as_socket();
+    let socket = if own == Some(to) { datagram(from, to)? } else { first };
+    UdpSocket::from_std(socket.into()).map_err(failed)
+}
+
+fn datagram(from: Option<IpAddr>, to: SocketAddr) -> Result<Socket, Bad> {
+    let kind = Type::DGRAM.nonblocking().cloexec();
+    let socket = Socket::new(Domain::for_address(to), kind, Some(Protocol::UDP)).map_err(failed)?;
+    if let Some(from) = from {
+        bind(&socket, from)?;
+    }
+    socket.connect(&to.into()).map_err(failed)?;
+    Ok(socket)
 }
 
 fn failed(error: io::Error) -> Bad {
