@@ -14,6 +14,8 @@ use tokio::sync::mpsc;
 
 #[path = "checks/configured.rs"]
 mod configured;
+#[path = "checks/dns.rs"]
+mod dns;
 #[path = "checks/exec.rs"]
 mod exec;
 #[path = "checks/http.rs"]

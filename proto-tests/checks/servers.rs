@@ -76,3 +76,21 @@ pub(crate) fn dnsmasq(port: u16, records: &[&str]) -> Option<Server> {
     });
     Some(server)
 }
+
+/// unbound on both loopback addresses, with these lines in its `server:` part.
+pub(crate) fn unbound(port: u16, lines: &str) -> Option<Server> {
+    let server = Server::start("unbound", |home| {
+        let folder = home.display();
+        let text = format!(
+            "server:\n interface: 127.0.0.1@{port}\n interface: ::1@{port}\n do-daemonize: no\n username: \"\"\n \
+             chroot: \"\"\n directory: \"{folder}\"\n pidfile: \"{folder}/pid\"\n logfile: \"{folder}/log\"\n \
+             use-syslog: no\n num-threads: 1\n module-config: iterator\n{lines}\nremote-control:\n control-enable: no\n"
+        );
+        std::fs::write(home.join("unbound.conf"), text).unwrap();
+        ["-d", "-c", home.join("unbound.conf").to_str().unwrap()].map(str::to_owned).to_vec()
+    })?;
+    until("unbound to listen", || {
+        [crate::V4, crate::V6].iter().all(|at| std::net::TcpStream::connect((*at, port)).is_ok())
+    });
+    Some(server)
+}

@@ -9,9 +9,13 @@ use super::service::WHEN_DOWN;
 use super::tree::{Keys, Table, Value};
 use super::values;
 use super::{Check, CheckKind, Target, TcpCheck, UdpCheck, UnixCheck, WhenDown};
+use dns::dns;
 use exec::exec;
 use http::{http, tls};
 
+pub use dns::response_code;
+
+mod dns;
 mod exec;
 mod http;
 
@@ -34,6 +38,7 @@ pub(super) const EXEC: Keys = Keys { shared: &COMMON, now: &["command", "user", 
 
 const UDP: Keys = Keys { shared: &COMMON, now: &["port", "send", "expect"], later: &LATER };
 const UNIX: Keys = Keys { shared: &COMMON, now: &["path", "send", "expect"], later: &LATER };
+const DNS: Keys = Keys { shared: &COMMON, now: &["port", "query", "record", "expect", "transport"], later: &LATER };
 
 const ANY: Keys = Keys {
     shared: &COMMON,
@@ -52,8 +57,11 @@ const ANY: Keys = Keys {
         "command",
         "user",
         "env",
+        "query",
+        "record",
+        "transport",
     ],
-    later: &["weight-from", "query", "record", "transport", "service", "tls", "max-age", "exists", "unit", "ttl"],
+    later: &["weight-from", "service", "tls", "max-age", "exists", "unit", "ttl"],
 };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,17 +72,19 @@ enum Type {
     Exec,
     Udp,
     Unix,
+    Dns,
 }
 
-const TYPES: [(&str, Type); 6] = [
+const TYPES: [(&str, Type); 7] = [
     ("tcp", Type::Tcp),
     ("http", Type::Http),
     ("https", Type::Https),
     ("exec", Type::Exec),
     ("udp", Type::Udp),
     ("unix", Type::Unix),
+    ("dns", Type::Dns),
 ];
-const TYPES_LATER: [&str; 5] = ["dns", "grpc", "file", "systemd", "push"];
+const TYPES_LATER: [&str; 4] = ["grpc", "file", "systemd", "push"];
 
 pub(super) struct CheckRead {
     /// Where certificates are not verified.
@@ -122,6 +132,7 @@ fn check(table: &Table<'_>, report: &mut Report) -> CheckRead {
         Type::Exec => exec(table, report),
         Type::Udp => udp(table, report),
         Type::Unix => unix(table, report),
+        Type::Dns => dns(table, report),
     });
     let check = name.zip(kind).map(|(name, kind)| Check {
         name,
@@ -149,6 +160,7 @@ impl Type {
             Self::Exec => &EXEC,
             Self::Udp => &UDP,
             Self::Unix => &UNIX,
+            Self::Dns => &DNS,
         }
     }
 

@@ -27,6 +27,7 @@ use prepare::{Kind, Prepared, Talk};
 use process::Seats;
 
 mod dial;
+mod dns;
 mod exec;
 mod http;
 mod prepare;
@@ -191,6 +192,7 @@ impl Work {
                 None => self.report(run, Err(Bad::Fail("earlier runs were killed and do not end".to_owned()))).await,
             },
             Talk::Udp(udp) => self.limit(run, &progress, udp::run(udp, run.from, address, &progress)).await,
+            Talk::Dns(dns) => self.limit(run, &progress, dns::run(dns, run.from, address, &progress)).await,
             Talk::Unix(unix) => match self.seats.take((service, check, address)) {
                 Some(seat) => self.limit(run, &progress, unix::run(unix, seat, &progress)).await,
                 None => self.report(run, Err(Bad::Fail("earlier runs still hang in connect(2)".to_owned()))).await,

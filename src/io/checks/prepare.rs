@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::BuildError;
 use super::exec::Exec;
 use super::http::Http;
-use crate::config::{Check, CheckKind, Config, Service, Target, TcpCheck, UdpCheck, UnixCheck};
+use crate::config::{Check, CheckKind, Config, DnsCheck, Service, Target, TcpCheck, UdpCheck, UnixCheck};
 
 pub(super) struct Prepared {
     pub(super) timeout: Duration,
@@ -30,6 +30,7 @@ pub(super) enum Talk {
     Exec(Exec),
     Udp(UdpCheck),
     Unix(UnixCheck),
+    Dns(Box<DnsCheck>),
 }
 
 impl Prepared {
@@ -47,6 +48,7 @@ impl Prepared {
             CheckKind::Exec(exec) => Kind::Talk(Arc::new(Talk::Exec(Exec::new(exec, &service.name).map_err(named)?))),
             CheckKind::Udp(udp) => Kind::Talk(Arc::new(Talk::Udp(udp.clone()))),
             CheckKind::Unix(unix) => Kind::Talk(Arc::new(Talk::Unix(unix.clone()))),
+            CheckKind::Dns(dns) => Kind::Talk(Arc::new(Talk::Dns(dns.clone()))),
         };
         Ok(Self { timeout: check.timeout, kind, target: check.target })
     }
