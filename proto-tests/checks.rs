@@ -14,12 +14,20 @@ use tokio::sync::mpsc;
 
 #[path = "checks/configured.rs"]
 mod configured;
+#[path = "checks/dns.rs"]
+mod dns;
 #[path = "checks/exec.rs"]
 mod exec;
 #[path = "checks/http.rs"]
 mod http;
+#[path = "checks/servers.rs"]
+mod servers;
 #[path = "checks/tcp.rs"]
 mod tcp;
+#[path = "checks/udp.rs"]
+mod udp;
+#[path = "checks/unix.rs"]
+mod unix;
 
 pub(crate) const V4: &str = "127.0.0.1";
 pub(crate) const V6: &str = "::1";
@@ -113,6 +121,22 @@ pub(crate) fn timed_out(detail: &str) -> Outcome {
 /// A port on which nobody listens.
 pub(crate) fn nobody(address: &str) -> u16 {
     TcpListener::bind(SocketAddr::new(address.parse().unwrap(), 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// In a network namespace where the kernel has two ports to pick from; `work` is told one of them. Nothing listens.
+pub(crate) fn alone_with_two_ports(work: fn(u16)) {
+    if !nix::unistd::Uid::effective().is_root() {
+        eprintln!("SKIPPED: a network namespace needs root");
+        return;
+    }
+    let alone = std::thread::spawn(move || {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        let up = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status();
+        assert!(up.unwrap().success());
+        std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40001").unwrap();
+        work(40_000);
+    });
+    alone.join().unwrap();
 }
 
 pub(crate) fn check_of(target: Target, kind: anycaster::config::CheckKind) -> Check {

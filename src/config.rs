@@ -31,6 +31,7 @@ mod values;
 
 pub use crate::bgp::session::PeerAsn;
 pub use crate::bgp::wire::Families;
+pub use check::response_code;
 pub use load::load;
 pub use report::{Diagnostic, Position, Report, Severity};
 pub use span::duration;
@@ -293,6 +294,9 @@ pub enum CheckKind {
     Tcp(TcpCheck),
     Http(Box<HttpCheck>),
     Exec(ExecCheck),
+    Udp(UdpCheck),
+    Unix(UnixCheck),
+    Dns(Box<DnsCheck>),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -301,6 +305,53 @@ pub struct TcpCheck {
     pub send: Option<String>,
     /// Must occur in what the server sends before the timeout.
     pub expect: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UdpCheck {
+    pub port: u16,
+    /// One datagram.
+    pub send: String,
+    /// Must occur in one of the datagrams that come back; `None`: any will do.
+    pub expect: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnixCheck {
+    /// A stream socket.
+    pub path: PathBuf,
+    pub send: Option<String>,
+    pub expect: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DnsCheck {
+    pub port: u16,
+    /// Without the final dot; "." is the root.
+    pub query: String,
+    pub record: Record,
+    /// Any of these response codes passes; never empty.
+    pub codes: Vec<u16>,
+    /// All of them must be among the answers: words of a record as dig(1) prints it, without final dots and quotes.
+    pub answers: Vec<String>,
+    pub transport: Protocol,
+}
+
+/// Types of records that a check can ask for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Record {
+    A,
+    Aaaa,
+    Caa,
+    Cname,
+    Https,
+    Mx,
+    Ns,
+    Ptr,
+    Soa,
+    Srv,
+    Svcb,
+    Txt,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -32,6 +32,16 @@ fn connecting_is_enough_where_nothing_else_is_asked_for() {
 }
 
 #[test]
+fn a_check_never_connects_to_itself() {
+    crate::alone_with_two_ports(|port| {
+        let mut bench = Bench::new(vec![plain(port)]);
+        for address in [V4, V6].repeat(20) {
+            assert_eq!(bench.once(address).0, fail("connection refused"));
+        }
+    });
+}
+
+#[test]
 fn a_service_hears_what_is_sent_and_is_heard() {
     let echo = |mut stream: TcpStream| {
         let mut heard = [0; 4];

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anycaster::bgp::wire::{Asn, Origin};
 use anycaster::config::{
-    Binding, Check, CheckKind, Config, ExecCheck, Families, Health, Hooks, HttpCheck, LinkBandwidthMode, Listen, Log,
-    LogFormat, LogLevel, Metrics, Neighbor, NextHopPolicy, PeerAsn, Policy, Protocol, Quorum, Router, Service, Target,
-    TcpCheck, Tls, WhenDown,
+    Binding, Check, CheckKind, Config, DnsCheck, ExecCheck, Families, Health, Hooks, HttpCheck, LinkBandwidthMode,
+    Listen, Log, LogFormat, LogLevel, Metrics, Neighbor, NextHopPolicy, PeerAsn, Policy, Protocol, Quorum, Record,
+    Router, Service, Target, TcpCheck, Tls, UdpCheck, UnixCheck, WhenDown,
 };
 
 use crate::{load_path, load_text};
@@ -150,6 +150,22 @@ fn the_reference_says_nothing_but_defaults() {
                 env: BTreeMap::new(),
             }),
         ),
+        default_check("udp", CheckKind::Udp(UdpCheck { port: 53, send: "ping".to_owned(), expect: None })),
+        default_check(
+            "unix",
+            CheckKind::Unix(UnixCheck { path: PathBuf::from("/run/haproxy/admin.sock"), send: None, expect: None }),
+        ),
+        default_check(
+            "dns",
+            CheckKind::Dns(Box::new(DnsCheck {
+                port: 53,
+                query: "example.net".to_owned(),
+                record: Record::A,
+                codes: vec![0],
+                answers: vec![],
+                transport: Protocol::Udp,
+            })),
+        ),
     ];
     let expected = Config {
         path: path.to_owned(),
@@ -202,6 +218,22 @@ name = "d"
 type = "exec"
 command = ["/bin/true"]
 #exec
+[[services.dns.checks]]
+name = "e"
+type = "udp"
+port = 53
+send = "a"
+#udp
+[[services.dns.checks]]
+name = "f"
+type = "unix"
+path = "/a"
+#unix
+[[services.dns.checks]]
+name = "g"
+type = "dns"
+query = "a.example"
+#dns
 "#;
 
 /// Never parsed and ignored: each key, at something else than its default, makes another configuration.
@@ -247,6 +279,12 @@ fn every_key_is_heard() {
         ),
         ("https", r#"port = 8443 | server-name = "a.example" | ca-file = "/a" | insecure = true"#),
         ("exec", r#"user = "nobody" | env = { A = "1" }"#),
+        ("udp", r#"expect = "b""#),
+        ("unix", r#"send = "a" | expect = "b""#),
+        (
+            "dns",
+            r#"port = 5353 | record = "AAAA" | expect = ["NXDOMAIN"] | expect = ["192.0.2.1"] | transport = "tcp""#,
+        ),
     ] {
         for line in lines.split(['|', '\n']).map(str::trim) {
             let text = BASE.replace(&format!("#{table}\n"), &format!("{line}\n"));

@@ -8,11 +8,15 @@ use super::report::{At, Fault, Report};
 use super::service::WHEN_DOWN;
 use super::tree::{Keys, Table, Value};
 use super::values;
-use super::{Check, CheckKind, Target, TcpCheck, WhenDown};
+use super::{Check, CheckKind, Target, TcpCheck, UdpCheck, UnixCheck, WhenDown};
+use dns::dns;
 pub(super) use exec::command;
 use exec::exec;
 use http::{http, tls};
 
+pub use dns::response_code;
+
+mod dns;
 mod exec;
 mod http;
 
@@ -33,6 +37,10 @@ pub(super) const HTTPS: Keys = Keys {
 };
 pub(super) const EXEC: Keys = Keys { shared: &COMMON, now: &["command", "user", "env"], later: &LATER };
 
+const UDP: Keys = Keys { shared: &COMMON, now: &["port", "send", "expect"], later: &LATER };
+const UNIX: Keys = Keys { shared: &COMMON, now: &["path", "send", "expect"], later: &LATER };
+const DNS: Keys = Keys { shared: &COMMON, now: &["port", "query", "record", "expect", "transport"], later: &LATER };
+
 const ANY: Keys = Keys {
     shared: &COMMON,
     now: &[
@@ -50,8 +58,11 @@ const ANY: Keys = Keys {
         "command",
         "user",
         "env",
+        "query",
+        "record",
+        "transport",
     ],
-    later: &["weight-from", "query", "record", "transport", "service", "tls", "max-age", "exists", "unit", "ttl"],
+    later: &["weight-from", "service", "tls", "max-age", "exists", "unit", "ttl"],
 };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,11 +71,21 @@ enum Type {
     Http,
     Https,
     Exec,
+    Udp,
+    Unix,
+    Dns,
 }
 
-const TYPES: [(&str, Type); 4] =
-    [("tcp", Type::Tcp), ("http", Type::Http), ("https", Type::Https), ("exec", Type::Exec)];
-const TYPES_LATER: [&str; 7] = ["dns", "grpc", "udp", "unix", "file", "systemd", "push"];
+const TYPES: [(&str, Type); 7] = [
+    ("tcp", Type::Tcp),
+    ("http", Type::Http),
+    ("https", Type::Https),
+    ("exec", Type::Exec),
+    ("udp", Type::Udp),
+    ("unix", Type::Unix),
+    ("dns", Type::Dns),
+];
+const TYPES_LATER: [&str; 4] = ["grpc", "file", "systemd", "push"];
 
 pub(super) struct CheckRead {
     /// Where certificates are not verified.
@@ -110,6 +131,9 @@ fn check(table: &Table<'_>, report: &mut Report) -> CheckRead {
             http(table, Some(tls), report)
         }
         Type::Exec => exec(table, report),
+        Type::Udp => udp(table, report),
+        Type::Unix => unix(table, report),
+        Type::Dns => dns(table, report),
     });
     let check = name.zip(kind).map(|(name, kind)| Check {
         name,
@@ -135,6 +159,9 @@ impl Type {
             Self::Http => &HTTP,
             Self::Https => &HTTPS,
             Self::Exec => &EXEC,
+            Self::Udp => &UDP,
+            Self::Unix => &UNIX,
+            Self::Dns => &DNS,
         }
     }
 
@@ -158,7 +185,7 @@ fn check_type(value: &Value<'_>) -> Result<Type, Fault> {
                 format!("checks of type {text:?} are not supported yet"),
                 "known, but not part of this version",
             );
-            Err(fault.help("supported: tcp, http, https, exec"))
+            Err(fault.help(format!("supported: {}", TYPES.map(|(word, _)| word).join(", "))))
         }
         _ => values::word(value, &TYPES),
     }
@@ -239,4 +266,30 @@ fn tcp(table: &Table<'_>, report: &mut Report) -> Option<CheckKind> {
     let expect = table.read("expect", report, plain_text);
     let port = table.need("port", report, values::port)?;
     Some(CheckKind::Tcp(TcpCheck { port, send, expect }))
+}
+
+fn udp(table: &Table<'_>, report: &mut Report) -> Option<CheckKind> {
+    let send = table.need("send", report, |v| match v.text()? {
+        "" => Err(Fault::new("a datagram of nothing", "should be what makes the service answer")),
+        text => Ok(text.to_owned()),
+    });
+    let expect = table.read("expect", report, plain_text);
+    let port = table.need("port", report, values::port)?;
+    Some(CheckKind::Udp(UdpCheck { port, send: send?, expect }))
+}
+
+/// unix(7): `sun_path` has 108 bytes, the last of them a zero.
+const LONGEST_SOCKET: usize = 107;
+
+fn unix(table: &Table<'_>, report: &mut Report) -> Option<CheckKind> {
+    let send = table.read("send", report, plain_text);
+    let expect = table.read("expect", report, plain_text);
+    let path = table.need("path", report, |v| match values::path(v)? {
+        path if path.as_os_str().len() > LONGEST_SOCKET => {
+            let length = path.as_os_str().len();
+            Err(Fault::new(format!("the path of a socket has at most {LONGEST_SOCKET} bytes"), format!("has {length}")))
+        }
+        path => Ok(path),
+    })?;
+    Some(CheckKind::Unix(UnixCheck { path, send, expect }))
 }

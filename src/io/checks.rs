@@ -12,8 +12,8 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -27,12 +27,15 @@ use prepare::{Kind, Prepared, Talk};
 use process::Seats;
 
 mod dial;
+mod dns;
 pub(super) mod exec;
 mod http;
 mod prepare;
 pub(super) mod process;
 mod tcp;
 mod tls;
+mod udp;
+mod unix;
 mod words;
 
 /// What one run is to be told. The three texts reach programs as `STATE`, `REASON` and `PREFIXES`; other kinds of
@@ -190,6 +193,12 @@ impl Work {
                 Some(seat) => self.limit(run, &progress, exec.run(&request, seat, &progress)).await,
                 None => self.report(run, Err(Bad::Fail("earlier runs were killed and do not end".to_owned()))).await,
             },
+            Talk::Udp(udp) => self.limit(run, &progress, udp::run(udp, run.from, address, &progress)).await,
+            Talk::Dns(dns) => self.limit(run, &progress, dns::run(dns, run.from, address, &progress)).await,
+            Talk::Unix(unix) => match self.seats.take((service, check, address)) {
+                Some(seat) => self.limit(run, &progress, unix::run(unix, seat, &progress)).await,
+                None => self.report(run, Err(Bad::Fail("earlier runs still hang in connect(2)".to_owned()))).await,
+            },
         }
     }
 
@@ -215,7 +224,11 @@ impl Work {
 
 /// What a run waits for, which is what its timeout is told as.
 #[derive(Default)]
-pub(super) struct Progress(AtomicU8);
+pub(super) struct Progress {
+    phase: AtomicU8,
+    /// The first answer that was not the one waited for.
+    heard: OnceLock<String>,
+}
 
 #[derive(Clone, Copy)]
 #[repr(u8)]
@@ -223,21 +236,31 @@ enum Phase {
     Tls = 1,
     Answer,
     Running,
+    Sent,
 }
 
 impl Progress {
     fn reached(&self, phase: Phase) {
-        self.0.store(phase as u8, Ordering::Relaxed);
+        self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    /// `answer`: clean, and not what was waited for.
+    fn heard(&self, answer: impl FnOnce() -> String) {
+        self.heard.get_or_init(answer);
     }
 
     pub(super) fn missing(&self, timeout: Duration) -> String {
-        let reached = self.0.load(Ordering::Relaxed);
-        let what = [Phase::Tls, Phase::Answer, Phase::Running].into_iter().find(|phase| *phase as u8 == reached);
-        match what {
+        if let Some(heard) = self.heard.get() {
+            return format!("not the expected answer within {timeout:?}: {heard}");
+        }
+        let reached = self.phase.load(Ordering::Relaxed);
+        let phases = [Phase::Tls, Phase::Answer, Phase::Running, Phase::Sent];
+        match phases.into_iter().find(|phase| *phase as u8 == reached) {
             None => format!("no connection within {timeout:?}"),
             Some(Phase::Tls) => format!("connected, but no TLS within {timeout:?}"),
             Some(Phase::Answer) => format!("connected, but no answer within {timeout:?}"),
             Some(Phase::Running) => format!("timed out: still running after {timeout:?}, killed"),
+            Some(Phase::Sent) => format!("sent, but no answer within {timeout:?}"),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::BuildError;
 use super::exec::Exec;
 use super::http::Http;
-use crate::config::{Check, CheckKind, Config, Service, Target, TcpCheck};
+use crate::config::{Check, CheckKind, Config, DnsCheck, Service, Target, TcpCheck, UdpCheck, UnixCheck};
 
 pub(super) struct Prepared {
     pub(super) timeout: Duration,
@@ -28,6 +28,9 @@ pub(super) enum Talk {
     Tcp(TcpCheck),
     Http(Box<Http>),
     Exec(Exec),
+    Udp(UdpCheck),
+    Unix(UnixCheck),
+    Dns(Box<DnsCheck>),
 }
 
 impl Prepared {
@@ -43,6 +46,9 @@ impl Prepared {
             CheckKind::Tcp(tcp) => Kind::Talk(Arc::new(Talk::Tcp(tcp.clone()))),
             CheckKind::Http(http) => Kind::Talk(Arc::new(Talk::Http(Box::new(Http::new(http).map_err(named)?)))),
             CheckKind::Exec(exec) => Kind::Talk(Arc::new(Talk::Exec(Exec::new(exec, &service.name).map_err(named)?))),
+            CheckKind::Udp(udp) => Kind::Talk(Arc::new(Talk::Udp(udp.clone()))),
+            CheckKind::Unix(unix) => Kind::Talk(Arc::new(Talk::Unix(unix.clone()))),
+            CheckKind::Dns(dns) => Kind::Talk(Arc::new(Talk::Dns(dns.clone()))),
         };
         Ok(Self { timeout: check.timeout, kind, target: check.target })
     }

@@ -3,8 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use socket2::Socket;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{Bad, Phase, Progress, dial, words};
 use crate::config::TcpCheck;
@@ -30,21 +29,27 @@ pub(super) async fn run(
     progress: &Progress,
 ) -> Result<String, Bad> {
     let stream = dial::connect(from, SocketAddr::new(to, check.port)).await?;
-    talk(check, stream, progress).await
+    talk(check.send.as_deref(), check.expect.as_deref(), stream, progress).await
 }
 
-async fn talk(check: &TcpCheck, mut stream: TcpStream, progress: &Progress) -> Result<String, Bad> {
+/// On a connection of any kind.
+pub(super) async fn talk(
+    send: Option<&str>,
+    expect: Option<&str>,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    progress: &Progress,
+) -> Result<String, Bad> {
     progress.reached(Phase::Answer);
-    if let Some(send) = &check.send {
+    if let Some(send) = send {
         stream.write_all(send.as_bytes()).await.map_err(|e| Bad::Fail(words::io(&e)))?;
     }
-    match &check.expect {
+    match expect {
         None => Ok("connected".to_owned()),
         Some(expect) => hear(&mut stream, expect.as_bytes()).await,
     }
 }
 
-async fn hear(stream: &mut TcpStream, expect: &[u8]) -> Result<String, Bad> {
+async fn hear(stream: &mut (impl AsyncRead + Unpin), expect: &[u8]) -> Result<String, Bad> {
     let mut heard = Vec::new();
     while heard.len() < MOST_READ {
         let before = heard.len();
@@ -63,13 +68,13 @@ async fn hear(stream: &mut TcpStream, expect: &[u8]) -> Result<String, Bad> {
 }
 
 /// Is `needle` in `heard`? What was looked through before the byte `before` is not looked through again.
-fn find(heard: &[u8], before: usize, needle: &[u8]) -> bool {
+pub(super) fn find(heard: &[u8], before: usize, needle: &[u8]) -> bool {
     let from = before.saturating_sub(needle.len().saturating_sub(1));
     let fresh = heard.get(from..).unwrap_or_default();
     needle.is_empty() || fresh.windows(needle.len()).any(|window| window == needle)
 }
 
-fn first_line(heard: &[u8]) -> String {
+pub(super) fn first_line(heard: &[u8]) -> String {
     let line = heard.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty());
     words::clean(&String::from_utf8_lossy(line.unwrap_or_default()))
 }

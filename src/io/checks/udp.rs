@@ -1,0 +1,54 @@
+//! A UDP check: one datagram, and the answers to it.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use tokio::net::UdpSocket;
+
+use super::tcp::{find, first_line};
+use super::{Bad, Phase, Progress, dial, words};
+use crate::config::UdpCheck;
+
+/// No datagram is longer.
+const MOST_READ: usize = 65_535;
+
+pub(super) async fn run(
+    check: &UdpCheck,
+    from: Option<IpAddr>,
+    to: IpAddr,
+    progress: &Progress,
+) -> Result<String, Bad> {
+    let socket = dial::datagrams(from, SocketAddr::new(to, check.port))?;
+    send(&socket, check.send.as_bytes(), progress).await?;
+    let mut heard = Vec::new();
+    loop {
+        hear(&socket, &mut heard).await?;
+        match &check.expect {
+            None => return Ok("answered".to_owned()),
+            Some(expect) if find(&heard, 0, expect.as_bytes()) => return Ok("answered as expected".to_owned()),
+            // A late answer to an earlier run cannot come here, but a server may say several things.
+            Some(_) => progress.heard(|| first_line(&heard)),
+        }
+    }
+}
+
+pub(super) async fn send(socket: &UdpSocket, datagram: &[u8], progress: &Progress) -> Result<(), Bad> {
+    socket.send(datagram).await.map_err(|error| failed(&error))?;
+    progress.reached(Phase::Sent);
+    Ok(())
+}
+
+/// One datagram, whole.
+pub(super) async fn hear(socket: &UdpSocket, heard: &mut Vec<u8>) -> Result<(), Bad> {
+    heard.clear();
+    heard.reserve(MOST_READ);
+    socket.recv_buf(heard).await.map(|_length| ()).map_err(|error| failed(&error))
+}
+
+/// What ICMP says of the datagram sent is an error of the socket.
+fn failed(error: &io::Error) -> Bad {
+    Bad::Fail(match error.raw_os_error() {
+        Some(libc::ECONNREFUSED) => "port unreachable: nothing listens there".to_owned(),
+        Some(_) | None => words::io(error),
+    })
+}
