@@ -16,8 +16,12 @@ use tokio::sync::mpsc;
 mod configured;
 #[path = "checks/exec.rs"]
 mod exec;
+#[path = "checks/file.rs"]
+mod file;
 #[path = "checks/http.rs"]
 mod http;
+#[path = "checks/systemd.rs"]
+mod systemd;
 #[path = "checks/tcp.rs"]
 mod tcp;
 

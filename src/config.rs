@@ -32,6 +32,7 @@ pub use crate::bgp::wire::Families;
 pub use load::load;
 pub use report::{Diagnostic, Position, Report, Severity};
 pub use values::show_community;
+pub(crate) use values::written;
 
 /// One file, read.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -279,6 +280,9 @@ pub enum CheckKind {
     Tcp(TcpCheck),
     Http(Box<HttpCheck>),
     Exec(ExecCheck),
+    File(FileCheck),
+    Systemd(SystemdCheck),
+    Push(PushCheck),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -318,6 +322,35 @@ pub struct ExecCheck {
     pub command: Vec<String>,
     pub user: Option<String>,
     pub env: BTreeMap<String, String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FileCheck {
+    /// Absolute.
+    pub path: PathBuf,
+    pub look: Look,
+}
+
+/// What makes a look at a file pass.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Look {
+    There,
+    /// Changed within so long; > 0.
+    Younger(Duration),
+    Absent,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SystemdCheck {
+    /// Whole, with its suffix.
+    pub unit: String,
+}
+
+/// Nothing is run: somebody says how it is. Interval, timeout, fast interval and jitter of such a check say nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PushCheck {
+    /// Without a push for so long it is down; >= 10 ms.
+    pub ttl: Duration,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

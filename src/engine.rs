@@ -14,6 +14,7 @@ mod checks;
 mod decide;
 mod observe;
 mod port;
+mod push;
 mod schedule;
 mod stop;
 mod tell;
@@ -21,6 +22,7 @@ mod view;
 
 pub use crate::bgp::connection::{Closed, ConnectionId};
 pub use port::{Event, EventKind, Input, Outcome, Output, ProbeId};
+pub use push::{NotPushed, Pushable};
 pub use view::{Clock, Explained};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -196,6 +198,9 @@ impl Engine {
                 self.connections.remove(&connection);
             }
             Input::Probed { probe, outcome, took } => self.probed(now, probe, outcome, took),
+            Input::Pushed { service, check, address, pass, detail } => {
+                self.pushed(now, service, check, address, pass, &detail);
+            }
             Input::Source { to, address } => self.source_found(now, to, address),
             Input::ManageFailed { address, detail } => self.manage_failed(address, detail),
             Input::Stop => self.begin_stop(now),

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anycaster::bgp::wire::{Asn, Origin};
 use anycaster::config::{
-    Binding, Check, CheckKind, Config, ExecCheck, Families, Health, HttpCheck, LinkBandwidthMode, Listen, Log,
-    LogFormat, LogLevel, Metrics, Neighbor, NextHopPolicy, PeerAsn, Policy, Protocol, Quorum, Router, Service, Target,
-    TcpCheck, Tls, WhenDown,
+    Binding, Check, CheckKind, Config, ExecCheck, Families, FileCheck, Health, HttpCheck, LinkBandwidthMode, Listen,
+    Log, LogFormat, LogLevel, Look, Metrics, Neighbor, NextHopPolicy, PeerAsn, Policy, Protocol, PushCheck, Quorum,
+    Router, Service, SystemdCheck, Target, TcpCheck, Tls, WhenDown,
 };
 
 use crate::{load_path, load_text};
@@ -148,6 +148,9 @@ fn the_reference_says_nothing_but_defaults() {
                 env: BTreeMap::new(),
             }),
         ),
+        default_check("file", CheckKind::File(FileCheck { path: "/run/dns/zones-loaded".into(), look: Look::There })),
+        default_check("systemd", CheckKind::Systemd(SystemdCheck { unit: "unbound.service".to_owned() })),
+        default_check("push", CheckKind::Push(PushCheck { ttl: millis(30_000) })),
     ];
     let expected = Config {
         path: path.to_owned(),
@@ -200,7 +203,40 @@ name = "d"
 type = "exec"
 command = ["/bin/true"]
 #exec
+[[services.dns.checks]]
+name = "e"
+type = "file"
+path = "/a"
+#file
+[[services.dns.checks]]
+name = "f"
+type = "systemd"
+unit = "a"
+#systemd
+[[services.dns.checks]]
+name = "g"
+type = "push"
+ttl = "1s"
+#push
 "#;
+
+#[test]
+fn units_have_a_suffix() {
+    for (written, unit) in [
+        ("unbound", "unbound.service"),
+        ("unbound.service", "unbound.service"),
+        ("unbound.conf", "unbound.conf.service"),
+        ("srv-zones.mount", "srv-zones.mount"),
+        ("unbound@1", "unbound@1.service"),
+        ("unbound@a@b.socket", "unbound@a@b.socket"),
+        (r"dev-disk-by\x2duuid-1.swap", r"dev-disk-by\x2duuid-1.swap"),
+    ] {
+        let text = BASE.replace("unit = \"a\"", &format!("unit = '{written}'"));
+        let mut config = load_text(&text).unwrap_or_else(|r| panic!("{}", r.render(false))).config;
+        let kind = config.services.remove(0).checks.remove(5).kind;
+        assert_eq!(kind, CheckKind::Systemd(SystemdCheck { unit: unit.to_owned() }));
+    }
+}
 
 /// Never parsed and ignored: each key, at something else than its default, makes another configuration.
 #[test]
@@ -245,6 +281,9 @@ fn every_key_is_heard() {
         ),
         ("https", r#"port = 8443 | server-name = "a.example" | ca-file = "/a" | insecure = true"#),
         ("exec", r#"user = "nobody" | env = { A = "1" }"#),
+        ("file", r#"max-age = "1ms" | exists = false | interval = "2s""#),
+        ("systemd", r#"timeout = "400ms" | target = "10.0.0.5""#),
+        ("push", r#"rise = 1 | fall = 1 | on-fail = "deprefer" | target = "10.0.0.5""#),
     ] {
         for line in lines.split(['|', '\n']).map(str::trim) {
             let text = BASE.replace(&format!("#{table}\n"), &format!("{line}\n"));

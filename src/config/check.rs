@@ -10,14 +10,22 @@ use super::tree::{Keys, Table, Value};
 use super::values;
 use super::{Check, CheckKind, Target, TcpCheck, WhenDown};
 use exec::exec;
+use file::file;
 use http::{http, tls};
+use push::push;
+use systemd::systemd;
 
 mod exec;
+mod file;
 mod http;
+mod push;
+mod systemd;
 
 const COMMON: [&str; 10] =
     ["name", "type", "interval", "timeout", "fast-interval", "jitter", "rise", "fall", "on-fail", "target"];
 const LATER: [&str; 1] = ["weight-from"];
+/// Of a check that runs nothing.
+const UNTIMED: [&str; 6] = ["name", "type", "rise", "fall", "on-fail", "target"];
 
 pub(super) const TCP: Keys = Keys { shared: &COMMON, now: &["port", "send", "expect"], later: &LATER };
 const HTTP: Keys = Keys {
@@ -31,6 +39,9 @@ pub(super) const HTTPS: Keys = Keys {
     later: &LATER,
 };
 pub(super) const EXEC: Keys = Keys { shared: &COMMON, now: &["command", "user", "env"], later: &LATER };
+pub(super) const FILE: Keys = Keys { shared: &COMMON, now: &["path", "max-age", "exists"], later: &LATER };
+pub(super) const SYSTEMD: Keys = Keys { shared: &COMMON, now: &["unit"], later: &LATER };
+pub(super) const PUSH: Keys = Keys { shared: &UNTIMED, now: &["ttl"], later: &LATER };
 
 const ANY: Keys = Keys {
     shared: &COMMON,
@@ -49,8 +60,12 @@ const ANY: Keys = Keys {
         "command",
         "user",
         "env",
+        "max-age",
+        "exists",
+        "unit",
+        "ttl",
     ],
-    later: &["weight-from", "query", "record", "transport", "service", "tls", "max-age", "exists", "unit", "ttl"],
+    later: &["weight-from", "query", "record", "transport", "service", "tls"],
 };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,11 +74,21 @@ enum Type {
     Http,
     Https,
     Exec,
+    File,
+    Systemd,
+    Push,
 }
 
-const TYPES: [(&str, Type); 4] =
-    [("tcp", Type::Tcp), ("http", Type::Http), ("https", Type::Https), ("exec", Type::Exec)];
-const TYPES_LATER: [&str; 7] = ["dns", "grpc", "udp", "unix", "file", "systemd", "push"];
+const TYPES: [(&str, Type); 7] = [
+    ("tcp", Type::Tcp),
+    ("http", Type::Http),
+    ("https", Type::Https),
+    ("exec", Type::Exec),
+    ("file", Type::File),
+    ("systemd", Type::Systemd),
+    ("push", Type::Push),
+];
+const TYPES_LATER: [&str; 4] = ["dns", "grpc", "udp", "unix"];
 
 pub(super) struct CheckRead {
     /// Where certificates are not verified.
@@ -94,7 +119,10 @@ fn check(table: &Table<'_>, report: &mut Report) -> CheckRead {
         // The type is wrong or missing: a key of any type may be meant.
         None => table.check(&ANY, &[], report),
     }
-    let timing = timing(table, report);
+    let timing = match kind {
+        Some(Type::Push) => Timing::default(),
+        Some(_) | None => timing(table, report),
+    };
     let rise = table.read("rise", report, times);
     let fall = table.read("fall", report, times);
     let on_fail = table.read("on-fail", report, |v| values::word(v, &WHEN_DOWN)).unwrap_or(WhenDown::Withdraw);
@@ -109,6 +137,9 @@ fn check(table: &Table<'_>, report: &mut Report) -> CheckRead {
             http(table, Some(tls), report)
         }
         Type::Exec => exec(table, report),
+        Type::File => file(table, report),
+        Type::Systemd => systemd(table, report),
+        Type::Push => push(table, report),
     });
     let check = name.zip(kind).map(|(name, kind)| Check {
         name,
@@ -134,6 +165,9 @@ impl Type {
             Self::Http => &HTTP,
             Self::Https => &HTTPS,
             Self::Exec => &EXEC,
+            Self::File => &FILE,
+            Self::Systemd => &SYSTEMD,
+            Self::Push => &PUSH,
         }
     }
 
@@ -141,6 +175,9 @@ impl Type {
     fn others(self) -> Vec<(&'static str, String)> {
         let word = |kind| TYPES.iter().find(|(_, known)| *known == kind).map_or("", |(word, _)| *word);
         let mut others = Vec::new();
+        for key in COMMON.iter().filter(|key| !self.keys().shared.contains(key)) {
+            others.push((*key, format!("to {} checks, which run nothing and wait", word(self))));
+        }
         for (of, kind) in TYPES.iter().filter(|(_, kind)| *kind != self) {
             for key in kind.keys().now.iter() {
                 others.push((*key, format!("to {} checks, but to {of} checks", word(self))));
@@ -157,7 +194,7 @@ fn check_type(value: &Value<'_>) -> Result<Type, Fault> {
                 format!("checks of type {text:?} are not supported yet"),
                 "known, but not part of this version",
             );
-            Err(fault.help("supported: tcp, http, https, exec"))
+            Err(fault.help("supported: tcp, http, https, exec, file, systemd, push"))
         }
         _ => values::word(value, &TYPES),
     }
@@ -170,14 +207,22 @@ struct Timing {
     jitter: u8,
 }
 
+impl Default for Timing {
+    fn default() -> Self {
+        let (interval, timeout) = (Duration::from_secs(1), Duration::from_millis(500));
+        Self { interval, timeout, fast_interval: None, jitter: 10 }
+    }
+}
+
 fn timing(table: &Table<'_>, report: &mut Report) -> Timing {
-    let interval = table.read("interval", report, pace).unwrap_or(Duration::from_secs(1));
-    let fast_interval = table.read("fast-interval", report, pace);
+    let defaults = Timing::default();
+    let interval = table.read("interval", report, |v| pace(v, "interval")).unwrap_or(defaults.interval);
+    let fast_interval = table.read("fast-interval", report, |v| pace(v, "interval"));
     let timeout_read = table.read("timeout", report, |v| match values::duration(v)? {
         span if span.is_zero() => Err(Fault::new("a timeout of nothing", "no check could ever pass")),
         span => Ok(span),
     });
-    let timeout = timeout_read.unwrap_or(Duration::from_millis(500));
+    let timeout = timeout_read.unwrap_or(defaults.timeout);
     if timeout > interval && (timeout_read.is_some() || table.get("timeout").is_none()) {
         let (long, short) = (values::written(timeout), values::written(interval));
         let fault = Fault::new("timeout is longer than interval", format!("a check of {long} every {short}"));
@@ -189,14 +234,14 @@ fn timing(table: &Table<'_>, report: &mut Report) -> Timing {
         let label = format!("{} is above {}", values::written(fast), values::written(interval));
         report.push(Fault::new("fast-interval is longer than interval", label).at(&table.at("fast-interval")));
     }
-    let jitter = table.read("jitter", report, jitter).unwrap_or(10);
+    let jitter = table.read("jitter", report, jitter).unwrap_or(defaults.jitter);
     Timing { interval, timeout, fast_interval, jitter }
 }
 
 /// Below 10 ms a host would be busy with checking itself.
-fn pace(value: &Value<'_>) -> Result<Duration, Fault> {
+fn pace(value: &Value<'_>, what: &str) -> Result<Duration, Fault> {
     match values::duration(value)? {
-        span if span < Duration::from_millis(10) => Err(Fault::new("interval too short", "at least \"10ms\"")),
+        span if span < Duration::from_millis(10) => Err(Fault::new(format!("{what} too short"), "at least \"10ms\"")),
         span => Ok(span),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   engine's thread                        the thread "checks"
-//!   Runner::probe --[one per instance]-->  serve --> connect at once, or a task: tcp, http, exec
+//!   Runner::probe --[one per instance]-->  serve --> connect at once, or a task: tcp, http, exec ...
 //!        ^                                                 |
 //!        +---------[the engine's inputs]<---- Probed ------+
 //! ```
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::config::Config;
 use crate::engine::{Input, Outcome, ProbeId};
@@ -28,12 +28,14 @@ use process::Seats;
 
 mod dial;
 mod exec;
+mod file;
 mod http;
 mod prepare;
 mod process;
+mod systemd;
 mod tcp;
 mod tls;
-mod words;
+pub(super) mod words;
 
 /// What one run is to be told. The three texts reach programs as `STATE`, `REASON` and `PREFIXES`; other kinds of
 /// checks do not look at them.
@@ -90,7 +92,7 @@ impl Runner {
             // Only exec(2) waits there: more threads would not make it faster, and fewer could all hang on a dead file server.
             .max_blocking_threads(16)
             .build()?;
-        let work = Arc::new(Work { checks: prepared, inputs, seats: Seats::new() });
+        let work = Arc::new(Work { checks: prepared, inputs, seats: Seats::new(), looks: file::looks() });
         let thread = std::thread::Builder::new().name("checks".to_owned()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
@@ -139,6 +141,7 @@ struct Work {
     checks: Vec<Vec<Prepared>>,
     inputs: mpsc::Sender<Input>,
     seats: Seats<(usize, usize, IpAddr)>,
+    looks: Arc<Semaphore>,
 }
 
 /// One run under way.
@@ -174,6 +177,7 @@ impl Work {
                     let talk = Arc::clone(talk);
                     drop(tokio::spawn(async move { work.talk(run, &talk, request).await }));
                 }
+                Kind::Nothing => self.report(run, Err(Bad::Fail("this check runs nothing".to_owned()))).await,
             }
         }
     }
@@ -184,9 +188,14 @@ impl Work {
         match talk {
             Talk::Tcp(tcp) => self.limit(run, &progress, tcp::run(tcp, run.from, address, &progress)).await,
             Talk::Http(http) => self.limit(run, &progress, http.run(run.from, address, &progress)).await,
+            Talk::File(file) => self.limit(run, &progress, file.run(&self.looks, &progress)).await,
             Talk::Exec(exec) => match self.seats.take((service, check, address)) {
                 Some(seat) => self.limit(run, &progress, exec.run(&request, seat, &progress)).await,
-                None => self.report(run, Err(Bad::Fail("earlier runs were killed and do not end".to_owned()))).await,
+                None => self.report(run, undead()).await,
+            },
+            Talk::Systemd(systemd) => match self.seats.take((service, check, address)) {
+                Some(seat) => self.limit(run, &progress, systemd.run(&request, seat, &progress)).await,
+                None => self.report(run, undead()).await,
             },
         }
     }
@@ -211,6 +220,10 @@ impl Work {
     }
 }
 
+fn undead() -> Result<String, Bad> {
+    Err(Bad::Fail("earlier runs were killed and do not end".to_owned()))
+}
+
 /// What a run waits for, which is what its timeout is told as.
 #[derive(Default)]
 struct Progress(AtomicU8);
@@ -221,6 +234,11 @@ enum Phase {
     Tls = 1,
     Answer,
     Running,
+    /// For the look before it at the same file.
+    Turn,
+    /// For looks at other files.
+    Place,
+    Look,
 }
 
 impl Progress {
@@ -230,12 +248,16 @@ impl Progress {
 
     fn missing(&self, timeout: Duration) -> String {
         let reached = self.0.load(Ordering::Relaxed);
-        let what = [Phase::Tls, Phase::Answer, Phase::Running].into_iter().find(|phase| *phase as u8 == reached);
+        let all = [Phase::Tls, Phase::Answer, Phase::Running, Phase::Turn, Phase::Place, Phase::Look];
+        let what = all.into_iter().find(|phase| *phase as u8 == reached);
         match what {
             None => format!("no connection within {timeout:?}"),
             Some(Phase::Tls) => format!("connected, but no TLS within {timeout:?}"),
             Some(Phase::Answer) => format!("connected, but no answer within {timeout:?}"),
             Some(Phase::Running) => format!("timed out: still running after {timeout:?}, killed"),
+            Some(Phase::Turn) => "timed out: an earlier look at the file hangs".to_owned(),
+            Some(Phase::Place) => "timed out: too many looks at other files hang".to_owned(),
+            Some(Phase::Look) => format!("timed out: the file system has not answered for {timeout:?}"),
         }
     }
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::BuildError;
 use super::exec::Exec;
+use super::file::File;
 use super::http::Http;
+use super::systemd::Systemd;
 use crate::config::{Check, CheckKind, Config, Service, Target, TcpCheck};
 
 pub(super) struct Prepared {
@@ -21,6 +23,8 @@ pub(super) enum Kind {
         port: u16,
     },
     Talk(Arc<Talk>),
+    /// The engine is told by others.
+    Nothing,
 }
 
 /// What takes a task and a timer.
@@ -28,6 +32,8 @@ pub(super) enum Talk {
     Tcp(TcpCheck),
     Http(Box<Http>),
     Exec(Exec),
+    File(File),
+    Systemd(Systemd),
 }
 
 impl Prepared {
@@ -43,6 +49,9 @@ impl Prepared {
             CheckKind::Tcp(tcp) => Kind::Talk(Arc::new(Talk::Tcp(tcp.clone()))),
             CheckKind::Http(http) => Kind::Talk(Arc::new(Talk::Http(Box::new(Http::new(http).map_err(named)?)))),
             CheckKind::Exec(exec) => Kind::Talk(Arc::new(Talk::Exec(Exec::new(exec, &service.name).map_err(named)?))),
+            CheckKind::File(file) => Kind::Talk(Arc::new(Talk::File(File::new(file)))),
+            CheckKind::Systemd(systemd) => Kind::Talk(Arc::new(Talk::Systemd(Systemd::new(systemd)))),
+            CheckKind::Push(_) => Kind::Nothing,
         };
         Ok(Self { timeout: check.timeout, kind, target: check.target })
     }
