@@ -9,19 +9,24 @@
 )]
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
-use anycaster::io::admin::{Admin, BindError, QUERIES, Query, Reply, Request};
+use anycaster::engine::NotPushed;
+use anycaster::io::admin::{Admin, BindError, Push, QUERIES, Query, Reply, Request};
 use anycaster::status::metrics::Snapshot;
 use anycaster::status::{Counters, Explanation, PrefixNeighbor, Readiness, Status, Step};
+use push::OUTSIDE;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
+
+#[path = "admin/push.rs"]
+mod push;
 
 fn status() -> Status {
     serde_json::from_str(include_str!("status.json")).unwrap()
@@ -71,6 +76,21 @@ fn by_rote(status: &Status, request: Request) -> Reply {
         },
         Request::Health => Reply::Healthy,
         Request::Ready => Reply::Ready(Readiness::new(&status.config, &status.neighbors)),
+        Request::Push(push) => Reply::Pushed(pushed(&push)),
+    }
+}
+
+/// The service dns has a push check, outside, on one address, and alive, which is none; mail has one without an address.
+fn pushed(push: &Push) -> Result<Vec<IpAddr>, NotPushed> {
+    let here: Vec<IpAddr> = vec!["192.0.2.53".parse().unwrap()];
+    match (push.service.as_str(), push.check.as_str(), push.address) {
+        ("dns", "outside", address) if address.is_none_or(|address| here.contains(&address)) => Ok(here),
+        ("dns", "outside", _) => Err(NotPushed::NoAddress { here }),
+        ("dns", "alive", _) => Err(NotPushed::AnotherType),
+        ("dns", _, _) => Err(NotPushed::NoCheck { known: vec!["outside".to_owned(), "alive".to_owned()] }),
+        ("mail", _, None) => Ok(vec![]),
+        ("mail", _, Some(_)) => Err(NotPushed::NoAddress { here: vec![] }),
+        _ => Err(NotPushed::NoService { known: vec!["dns".to_owned(), "mail".to_owned()] }),
     }
 }
 
@@ -86,6 +106,8 @@ struct Server {
     _dir: TempDir,
     socket: PathBuf,
     http: SocketAddr,
+    /// What the engine was told.
+    pushes: Arc<Mutex<Vec<Push>>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -105,18 +127,20 @@ impl Server {
         let admin = Admin::bind(&socket, group, Some("127.0.0.1:0".parse().unwrap())).unwrap();
         let http = admin.http_address().unwrap();
         let (stop, stopped) = oneshot::channel();
+        let pushes = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&pushes);
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let (sender, queries) = mpsc::channel(QUERIES);
                 tokio::select! {
                     served = admin.serve(sender) => panic!("serve ended: {served:?}"),
-                    () = drive(engine, queries) => panic!("the engine ended"),
+                    () = drive(engine, queries, &told) => panic!("the engine ended"),
                     _ = stopped => {}
                 }
             });
         });
-        Self { _dir: dir, socket, http, stop: Some(stop), thread: Some(thread) }
+        Self { _dir: dir, socket, http, pushes, stop: Some(stop), thread: Some(thread) }
     }
 
     fn answering(status: Status) -> Self {
@@ -129,6 +153,10 @@ impl Server {
 
     fn tcp(&self, method: &str, path: &str) -> (u16, String) {
         exchange(TcpStream::connect(self.http).unwrap(), method, path)
+    }
+
+    fn push(&self, path: &str, body: &str) -> (u16, String) {
+        send(UnixStream::connect(&self.socket).unwrap(), "PUT", path, body)
     }
 
     fn cli(&self, arguments: &[&str]) -> Output {
@@ -145,11 +173,14 @@ impl Drop for Server {
     }
 }
 
-async fn drive(engine: Engine, mut queries: mpsc::Receiver<Query>) {
+async fn drive(engine: Engine, mut queries: mpsc::Receiver<Query>, told: &Mutex<Vec<Push>>) {
     let mut waiting = Vec::new();
     match engine {
         Engine::Answers(status) => {
             while let Some(query) = queries.recv().await {
+                if let Request::Push(push) = &query.request {
+                    told.lock().unwrap().push(push.clone());
+                }
                 let _ = query.reply.send(by_rote(&status, query.request));
             }
         }
@@ -171,8 +202,13 @@ fn cli() -> Command {
     command
 }
 
-fn exchange(mut stream: impl Read + Write, method: &str, path: &str) -> (u16, String) {
-    write!(stream, "{method} {path} HTTP/1.1\r\nHost: here\r\nContent-Length: 0\r\n\r\n").unwrap();
+fn exchange(stream: impl Read + Write, method: &str, path: &str) -> (u16, String) {
+    send(stream, method, path, "")
+}
+
+fn send(mut stream: impl Read + Write, method: &str, path: &str, body: &str) -> (u16, String) {
+    let length = body.len();
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: here\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
@@ -237,7 +273,7 @@ fn what_is_not_there_is_said() {
 }
 
 #[test]
-fn nothing_but_get_is_there_yet() {
+fn pages_are_read_with_get() {
     let server = Server::answering(status());
     for method in ["PUT", "POST", "DELETE", "HEADER"] {
         let (code, body) = server.control(method, "/status");
@@ -256,16 +292,18 @@ fn readers_read_and_members_may_do_more() {
     }
     let server = Server::start(Engine::Answers(Box::new(status())), Some("daemon"));
     let daemon = nix::unistd::Group::from_name("daemon").unwrap().unwrap().gid.to_string();
-    let put = |user: &str, gid: &str, groups: &str, method: &str| {
+    let ask = |user: &str, gid: &str, groups: &str, words: &[&str], path: &str| {
         let output = Command::new("setpriv")
             .args(["--reuid", user, "--regid", gid, groups, "curl", "-s", "-o", "/dev/null"])
-            .args(["-w", "%{http_code}", "-X", method, "--unix-socket"])
+            .args(["-w", "%{http_code}", "--unix-socket"])
             .arg(&server.socket)
-            .arg("http://here/status")
+            .args(words)
+            .arg(format!("http://localhost{path}"))
             .output()
             .unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
+    let put = |user: &str, gid: &str, groups: &str, method: &str| ask(user, gid, groups, &["-X", method], "/status");
     let groups = format!("--groups=65533,{daemon}");
     assert_eq!(put("65534", "65534", "--clear-groups", "GET"), "200");
     assert_eq!(put("65534", "65534", "--clear-groups", "PUT"), "403");
@@ -273,6 +311,15 @@ fn readers_read_and_members_may_do_more() {
     assert_eq!(put("65534", &daemon, "--clear-groups", "PUT"), "405");
     assert_eq!(put("65534", "65534", &groups, "PUT"), "405");
     assert_eq!(put("0", "0", "--clear-groups", "PUT"), "405");
+    // The line of the README.
+    let push = |user, gid, groups| ask(user, gid, groups, &["-X", "PUT", "-d", "{\"ok\":true}"], OUTSIDE);
+    assert_eq!(push("65534", "65534", "--clear-groups"), "403");
+    assert_eq!(push("65534", "65534", "--groups=65533"), "403");
+    assert_eq!(*server.pushes.lock().unwrap(), []);
+    assert_eq!(push("65534", &daemon, "--clear-groups"), "200");
+    assert_eq!(push("65534", "65534", &groups), "200");
+    assert_eq!(push("0", "0", "--clear-groups"), "200");
+    assert_eq!(server.pushes.lock().unwrap().len(), 3);
 }
 
 #[test]

@@ -18,10 +18,14 @@ mod configured;
 mod dns;
 #[path = "checks/exec.rs"]
 mod exec;
+#[path = "checks/file.rs"]
+mod file;
 #[path = "checks/http.rs"]
 mod http;
 #[path = "checks/servers.rs"]
 mod servers;
+#[path = "checks/systemd.rs"]
+mod systemd;
 #[path = "checks/tcp.rs"]
 mod tcp;
 #[path = "checks/udp.rs"]

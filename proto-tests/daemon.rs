@@ -11,7 +11,8 @@
 )]
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -49,6 +50,11 @@ asn = 65001
 [services.dns]
 prefixes = ["192.0.2.53"]
 binding = {{ listen = ["tcp/53"] }}
+[[services.dns.checks]]
+name = "outside"
+type = "push"
+ttl = "2s"
+target = "192.0.2.53"
 "#,
             control.display()
         );
@@ -73,6 +79,23 @@ binding = {{ listen = ["tcp/53"] }}
                 return line;
             }
         }
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &str) -> String {
+        let mut stream = UnixStream::connect(self.folder.path().join("control.sock")).unwrap();
+        let length = body.len();
+        write!(stream, "{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    /// Of its one check: state and detail.
+    fn check(&self) -> (String, String) {
+        let answer = self.ask("GET", "/services", "");
+        let services: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        let word = |key: &str| services[0]["checks"][0][key].as_str().unwrap().to_owned();
+        (word("state"), word("detail"))
     }
 
     fn signal(&self, signal: Signal) {
@@ -122,6 +145,25 @@ fn a_hangup_is_answered_and_survived_and_a_termination_ends_with_success() {
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.exit_code(), Some(0));
     assert!(!Path::new(&socket).exists());
+}
+
+#[test]
+fn a_dead_mans_switch_is_held_by_pushes_and_falls_without_them() {
+    let daemon = Daemon::start();
+    let push = || daemon.ask("PUT", "/services/dns/checks/outside/push", r#"{"ok":true,"detail":"seen from afar"}"#);
+    let deadline = Instant::now() + PATIENCE;
+    while daemon.check() != ("up".to_owned(), "seen from afar".to_owned()) {
+        assert!(push().ends_with("\r\n\r\n{\"addresses\":[\"192.0.2.53\"]}\n"));
+        assert!(Instant::now() < deadline, "{:?}", daemon.check());
+    }
+    while daemon.check() != ("down".to_owned(), "no push for 2s".to_owned()) {
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(Instant::now() < deadline, "{:?}", daemon.check());
+    }
+    let metrics = daemon.ask("GET", "/metrics", "");
+    let timeouts = "anycaster_check_timeouts_total{service=\"dns\",check=\"outside\"} ";
+    let counted = metrics.lines().find_map(|line| line.strip_prefix(timeouts)).unwrap().parse::<u32>().unwrap();
+    assert!(counted > 0, "{metrics}");
 }
 
 #[test]

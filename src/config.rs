@@ -35,6 +35,7 @@ pub use check::response_code;
 pub use load::load;
 pub use report::{Diagnostic, Position, Report, Severity};
 pub use span::duration;
+pub(crate) use span::written;
 pub use values::show_community;
 
 /// One file, read.
@@ -297,6 +298,16 @@ pub enum CheckKind {
     Udp(UdpCheck),
     Unix(UnixCheck),
     Dns(Box<DnsCheck>),
+    File(FileCheck),
+    Systemd(SystemdCheck),
+    Push(PushCheck),
+}
+
+impl CheckKind {
+    /// Of a check that is told how it is, instead of being run: how long silence is no failure.
+    pub const fn ttl(&self) -> Option<Duration> {
+        if let Self::Push(push) = self { Some(push.ttl) } else { None }
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -383,6 +394,35 @@ pub struct ExecCheck {
     pub command: Vec<String>,
     pub user: Option<String>,
     pub env: BTreeMap<String, String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FileCheck {
+    /// Absolute.
+    pub path: PathBuf,
+    pub look: Look,
+}
+
+/// What makes a look at a file pass.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Look {
+    There,
+    /// Changed within so long; > 0.
+    Younger(Duration),
+    Absent,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SystemdCheck {
+    /// Whole, with its suffix.
+    pub unit: String,
+}
+
+/// Nothing is run: somebody says how it is. Interval, timeout, fast interval and jitter of such a check say nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PushCheck {
+    /// Without a push for so long it is down; >= 10 ms.
+    pub ttl: Duration,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -15,6 +15,7 @@ mod decide;
 mod events;
 mod observe;
 mod port;
+mod push;
 mod schedule;
 mod services;
 mod stop;
@@ -23,6 +24,7 @@ mod view;
 
 pub use crate::bgp::connection::{Closed, ConnectionId};
 pub use port::{Event, EventKind, Hook, Input, Outcome, Output, ProbeId};
+pub use push::{NotPushed, Pushable};
 pub use view::{Clock, Explained, Words};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -212,6 +214,9 @@ impl Engine {
             }
             Input::Probed { probe, outcome, took } => self.probed(now, probe, outcome, took),
             Input::HookEnded { service, hook, result } => self.hook_ended(now, service, hook, result),
+            Input::Pushed { service, check, address, pass, detail } => {
+                self.pushed(now, service, check, address, pass, &detail);
+            }
             Input::Source { to, address } => self.source_found(now, to, address),
             Input::ManageFailed { address, detail } => self.manage_failed(address, detail),
             Input::Stop => self.begin_stop(now),

@@ -5,6 +5,8 @@
 //!      \------fall failures------------------------>/
 //! ```
 //!
+//! A check that waits to be told goes down at once when nobody speaks in time: its ttl is all the patience it has.
+//!
 //! A check starts `Unknown`: nothing is announced before its verdict, and the first `Up` needs `rise` too.
 
 use std::num::NonZeroU8;
@@ -65,6 +67,12 @@ impl Health {
         std::mem::replace(&mut self.verdict, next) != next
     }
 
+    /// Nobody has spoken in time: down now, however many failures that takes otherwise; true where it changed the verdict.
+    pub fn expire(&mut self) -> bool {
+        (self.passes, self.failures) = (0, self.failures.saturating_add(1));
+        std::mem::replace(&mut self.verdict, Verdict::Down) != Verdict::Down
+    }
+
     /// The results seen last speak against the verdict but are not enough to change it.
     pub const fn in_doubt(self) -> bool {
         match self.verdict {
@@ -91,7 +99,7 @@ impl Health {
 mod tests {
     use super::*;
 
-    /// `+` passes, `-` fails; the verdicts after each result as u, U(p), D(own).
+    /// `+` passes, `-` fails, `!` nobody has spoken in time; the verdicts after each result as u, U(p), D(own).
     fn run(rise: u8, fall: u8, results: &str) -> String {
         let (rise, fall) = (NonZeroU8::new(rise).unwrap(), NonZeroU8::new(fall).unwrap());
         let mut health = Health::default();
@@ -99,7 +107,10 @@ mod tests {
             .chars()
             .map(|result| {
                 let before = health.verdict();
-                let changed = health.observe(result == '+', rise, fall);
+                let changed = match result {
+                    '!' => health.expire(),
+                    result => health.observe(result == '+', rise, fall),
+                };
                 assert_eq!(changed, before != health.verdict());
                 match health.verdict() {
                     Verdict::Unknown => 'u',
@@ -121,6 +132,10 @@ mod tests {
             (1, 1, "+-+-", "UDUD"),
             (3, 1, "-++-+++", "DDDDDDU"),
             (1, 3, "+--+---", "UUUUUUD"),
+            (2, 2, "++!", "uUD"),
+            (2, 2, "!!++", "DDDU"),
+            (2, 9, "++-!+!++", "uUUDDDDU"),
+            (1, 2, "+!+-+--", "UDUUUUD"),
         ];
         for (rise, fall, results, verdicts) in table {
             assert_eq!(run(rise, fall, results), verdicts, "rise {rise} fall {fall} {results}");

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use anycaster::bgp::wire::{Asn, Origin};
 use anycaster::config::{
-    Binding, Check, CheckKind, Config, DnsCheck, ExecCheck, Families, Health, Hooks, HttpCheck, LinkBandwidthMode,
-    Listen, Log, LogFormat, LogLevel, Metrics, Neighbor, NextHopPolicy, PeerAsn, Policy, Protocol, Quorum, Record,
-    Router, Service, Target, TcpCheck, Tls, UdpCheck, UnixCheck, WhenDown,
+    Binding, Check, CheckKind, Config, DnsCheck, ExecCheck, Families, FileCheck, Health, Hooks, HttpCheck,
+    LinkBandwidthMode, Listen, Log, LogFormat, LogLevel, Look, Metrics, Neighbor, NextHopPolicy, PeerAsn, Policy,
+    Protocol, PushCheck, Quorum, Record, Router, Service, SystemdCheck, Target, TcpCheck, Tls, UdpCheck, UnixCheck,
+    WhenDown,
 };
 
 use crate::{load_path, load_text};
@@ -166,6 +167,9 @@ fn the_reference_says_nothing_but_defaults() {
                 transport: Protocol::Udp,
             })),
         ),
+        default_check("file", CheckKind::File(FileCheck { path: "/run/dns/zones-loaded".into(), look: Look::There })),
+        default_check("systemd", CheckKind::Systemd(SystemdCheck { unit: "unbound.service".to_owned() })),
+        default_check("push", CheckKind::Push(PushCheck { ttl: millis(30_000) })),
     ];
     let expected = Config {
         path: path.to_owned(),
@@ -234,7 +238,40 @@ name = "g"
 type = "dns"
 query = "a.example"
 #dns
+[[services.dns.checks]]
+name = "h"
+type = "file"
+path = "/a"
+#file
+[[services.dns.checks]]
+name = "i"
+type = "systemd"
+unit = "a"
+#systemd
+[[services.dns.checks]]
+name = "j"
+type = "push"
+ttl = "1s"
+#push
 "#;
+
+#[test]
+fn units_have_a_suffix() {
+    for (written, unit) in [
+        ("unbound", "unbound.service"),
+        ("unbound.service", "unbound.service"),
+        ("unbound.conf", "unbound.conf.service"),
+        ("srv-zones.mount", "srv-zones.mount"),
+        ("unbound@1", "unbound@1.service"),
+        ("unbound@a@b.socket", "unbound@a@b.socket"),
+        (r"dev-disk-by\x2duuid-1.swap", r"dev-disk-by\x2duuid-1.swap"),
+    ] {
+        let text = BASE.replace("unit = \"a\"", &format!("unit = '{written}'"));
+        let mut config = load_text(&text).unwrap_or_else(|r| panic!("{}", r.render(false))).config;
+        let kind = config.services.remove(0).checks.remove(8).kind;
+        assert_eq!(kind, CheckKind::Systemd(SystemdCheck { unit: unit.to_owned() }));
+    }
+}
 
 /// Never parsed and ignored: each key, at something else than its default, makes another configuration.
 #[test]
@@ -285,6 +322,9 @@ fn every_key_is_heard() {
             "dns",
             r#"port = 5353 | record = "AAAA" | expect = ["NXDOMAIN"] | expect = ["192.0.2.1"] | transport = "tcp""#,
         ),
+        ("file", r#"max-age = "1ms" | exists = false | interval = "2s""#),
+        ("systemd", r#"timeout = "400ms" | target = "10.0.0.5""#),
+        ("push", r#"rise = 1 | fall = 1 | on-fail = "deprefer" | target = "10.0.0.5""#),
     ] {
         for line in lines.split(['|', '\n']).map(str::trim) {
             let text = BASE.replace(&format!("#{table}\n"), &format!("{line}\n"));

@@ -12,17 +12,25 @@ use super::{Check, CheckKind, Target, TcpCheck, UdpCheck, UnixCheck, WhenDown};
 use dns::dns;
 pub(super) use exec::command;
 use exec::exec;
+use file::file;
 use http::{http, tls};
+use push::push;
+use systemd::systemd;
 
 pub use dns::response_code;
 
 mod dns;
 mod exec;
+mod file;
 mod http;
+mod push;
+mod systemd;
 
 const COMMON: [&str; 10] =
     ["name", "type", "interval", "timeout", "fast-interval", "jitter", "rise", "fall", "on-fail", "target"];
 const LATER: [&str; 1] = ["weight-from"];
+/// Of a check that runs nothing.
+const UNTIMED: [&str; 6] = ["name", "type", "rise", "fall", "on-fail", "target"];
 
 pub(super) const TCP: Keys = Keys { shared: &COMMON, now: &["port", "send", "expect"], later: &LATER };
 const HTTP: Keys = Keys {
@@ -36,6 +44,9 @@ pub(super) const HTTPS: Keys = Keys {
     later: &LATER,
 };
 pub(super) const EXEC: Keys = Keys { shared: &COMMON, now: &["command", "user", "env"], later: &LATER };
+pub(super) const FILE: Keys = Keys { shared: &COMMON, now: &["path", "max-age", "exists"], later: &LATER };
+pub(super) const SYSTEMD: Keys = Keys { shared: &COMMON, now: &["unit"], later: &LATER };
+pub(super) const PUSH: Keys = Keys { shared: &UNTIMED, now: &["ttl"], later: &LATER };
 
 const UDP: Keys = Keys { shared: &COMMON, now: &["port", "send", "expect"], later: &LATER };
 const UNIX: Keys = Keys { shared: &COMMON, now: &["path", "send", "expect"], later: &LATER };
@@ -61,8 +72,12 @@ const ANY: Keys = Keys {
         "query",
         "record",
         "transport",
+        "max-age",
+        "exists",
+        "unit",
+        "ttl",
     ],
-    later: &["weight-from", "service", "tls", "max-age", "exists", "unit", "ttl"],
+    later: &["weight-from", "service", "tls"],
 };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -74,9 +89,12 @@ enum Type {
     Udp,
     Unix,
     Dns,
+    File,
+    Systemd,
+    Push,
 }
 
-const TYPES: [(&str, Type); 7] = [
+const TYPES: [(&str, Type); 10] = [
     ("tcp", Type::Tcp),
     ("http", Type::Http),
     ("https", Type::Https),
@@ -84,8 +102,11 @@ const TYPES: [(&str, Type); 7] = [
     ("udp", Type::Udp),
     ("unix", Type::Unix),
     ("dns", Type::Dns),
+    ("file", Type::File),
+    ("systemd", Type::Systemd),
+    ("push", Type::Push),
 ];
-const TYPES_LATER: [&str; 4] = ["grpc", "file", "systemd", "push"];
+const TYPES_LATER: [&str; 1] = ["grpc"];
 
 pub(super) struct CheckRead {
     /// Where certificates are not verified.
@@ -116,7 +137,10 @@ fn check(table: &Table<'_>, report: &mut Report) -> CheckRead {
         // The type is wrong or missing: a key of any type may be meant.
         None => table.check(&ANY, &[], report),
     }
-    let timing = timing(table, report);
+    let timing = match kind {
+        Some(Type::Push) => Timing::default(),
+        Some(_) | None => timing(table, report),
+    };
     let rise = table.read("rise", report, times);
     let fall = table.read("fall", report, times);
     let on_fail = table.read("on-fail", report, |v| values::word(v, &WHEN_DOWN)).unwrap_or(WhenDown::Withdraw);
@@ -134,6 +158,9 @@ fn check(table: &Table<'_>, report: &mut Report) -> CheckRead {
         Type::Udp => udp(table, report),
         Type::Unix => unix(table, report),
         Type::Dns => dns(table, report),
+        Type::File => file(table, report),
+        Type::Systemd => systemd(table, report),
+        Type::Push => push(table, report),
     });
     let check = name.zip(kind).map(|(name, kind)| Check {
         name,
@@ -162,6 +189,9 @@ impl Type {
             Self::Udp => &UDP,
             Self::Unix => &UNIX,
             Self::Dns => &DNS,
+            Self::File => &FILE,
+            Self::Systemd => &SYSTEMD,
+            Self::Push => &PUSH,
         }
     }
 
@@ -169,6 +199,9 @@ impl Type {
     fn others(self) -> Vec<(&'static str, String)> {
         let word = |kind| TYPES.iter().find(|(_, known)| *known == kind).map_or("", |(word, _)| *word);
         let mut others = Vec::new();
+        for key in COMMON.iter().filter(|key| !self.keys().shared.contains(key)) {
+            others.push((*key, format!("to {} checks, which run nothing and wait", word(self))));
+        }
         for (of, kind) in TYPES.iter().filter(|(_, kind)| *kind != self) {
             for key in kind.keys().now.iter() {
                 others.push((*key, format!("to {} checks, but to {of} checks", word(self))));
@@ -198,14 +231,22 @@ struct Timing {
     jitter: u8,
 }
 
+impl Default for Timing {
+    fn default() -> Self {
+        let (interval, timeout) = (Duration::from_secs(1), Duration::from_millis(500));
+        Self { interval, timeout, fast_interval: None, jitter: 10 }
+    }
+}
+
 fn timing(table: &Table<'_>, report: &mut Report) -> Timing {
-    let interval = table.read("interval", report, pace).unwrap_or(Duration::from_secs(1));
-    let fast_interval = table.read("fast-interval", report, pace);
+    let defaults = Timing::default();
+    let interval = table.read("interval", report, |v| pace(v, "interval")).unwrap_or(defaults.interval);
+    let fast_interval = table.read("fast-interval", report, |v| pace(v, "interval"));
     let timeout_read = table.read("timeout", report, |v| match values::duration(v)? {
         span if span.is_zero() => Err(Fault::new("a timeout of nothing", "no check could ever pass")),
         span => Ok(span),
     });
-    let timeout = timeout_read.unwrap_or(Duration::from_millis(500));
+    let timeout = timeout_read.unwrap_or(defaults.timeout);
     if timeout > interval && (timeout_read.is_some() || table.get("timeout").is_none()) {
         let (long, short) = (values::written(timeout), values::written(interval));
         let fault = Fault::new("timeout is longer than interval", format!("a check of {long} every {short}"));
@@ -217,14 +258,14 @@ fn timing(table: &Table<'_>, report: &mut Report) -> Timing {
         let label = format!("{} is above {}", values::written(fast), values::written(interval));
         report.push(Fault::new("fast-interval is longer than interval", label).at(&table.at("fast-interval")));
     }
-    let jitter = table.read("jitter", report, jitter).unwrap_or(10);
+    let jitter = table.read("jitter", report, jitter).unwrap_or(defaults.jitter);
     Timing { interval, timeout, fast_interval, jitter }
 }
 
 /// Below 10 ms a host would be busy with checking itself.
-fn pace(value: &Value<'_>) -> Result<Duration, Fault> {
+fn pace(value: &Value<'_>, what: &str) -> Result<Duration, Fault> {
     match values::duration(value)? {
-        span if span < Duration::from_millis(10) => Err(Fault::new("interval too short", "at least \"10ms\"")),
+        span if span < Duration::from_millis(10) => Err(Fault::new(format!("{what} too short"), "at least \"10ms\"")),
         span => Ok(span),
     }
 }

@@ -104,6 +104,9 @@ mod tests {
             check::TCP,
             check::HTTPS,
             check::EXEC,
+            check::FILE,
+            check::SYSTEMD,
+            check::PUSH,
         ];
         let known = tables.iter().flat_map(|keys| keys.shared.iter().chain(keys.now));
         let service = service::SERVICE.now.iter().filter(|key| !["binding", "health", "checks"].contains(key));

@@ -37,7 +37,7 @@ pub(super) fn parse(text: &str) -> Result<Duration, Fault> {
 }
 
 /// How a duration is written in the file.
-pub(super) fn written(span: Duration) -> String {
+pub(crate) fn written(span: Duration) -> String {
     let milliseconds = span.as_millis();
     match (milliseconds % 1_000, milliseconds / 1_000) {
         (0, 0) => "0s".to_owned(),

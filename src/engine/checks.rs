@@ -43,27 +43,33 @@ enum Run {
 }
 
 impl Instance {
-    fn new(now: Time) -> Self {
+    fn new(now: Time, check: &Check) -> Self {
+        let detail = if check.kind.ttl().is_some() { "no push yet" } else { "has not run yet" };
         Self {
             health: Health::default(),
             since: now,
             last: None,
-            detail: "has not run yet".into(),
+            detail: detail.into(),
             run: Run::Waiting,
             rows: BTreeSet::new(),
         }
     }
 }
 
+/// A check runs at once; one that waits to be told has its whole ttl.
+fn first_due(now: Time, check: &Check) -> Time {
+    check.kind.ttl().map_or(now, |ttl| now + ttl)
+}
+
 impl Engine {
     /// Checks of one fixed target run from the start, whatever is bound.
     pub(super) fn start_fixed_checks(&mut self, now: Time) {
         for (service, settings) in self.config.services.iter().enumerate().filter(|(_, service)| service.enabled) {
-            for check in 0..settings.checks.len() {
+            for (check, its) in settings.checks.iter().enumerate() {
                 if let Some(address) = fixed_target(&self.config, service, check) {
                     let key = InstanceKey { service, check, address };
-                    self.checks.insert(key, Instance::new(now));
-                    self.schedule.set(Timer::Check(key), now);
+                    self.checks.insert(key, Instance::new(now, its));
+                    self.schedule.set(Timer::Check(key), first_due(now, its));
                 }
             }
         }
@@ -93,9 +99,10 @@ impl Engine {
             }
         }
         for key in keys {
+            let Some(check) = settings.checks.get(key.check) else { continue };
             let instance = self.checks.entry(key).or_insert_with(|| {
-                self.schedule.set(Timer::Check(key), now);
-                Instance::new(now)
+                self.schedule.set(Timer::Check(key), first_due(now, check));
+                Instance::new(now, check)
             });
             instance.rows.insert(id);
         }
@@ -106,7 +113,11 @@ impl Engine {
     }
 
     pub(super) fn check_due(&mut self, now: Time, key: InstanceKey) {
-        let Some(timeout) = self.settings(key).map(|check| check.timeout) else { return };
+        let Some(check) = self.settings(key) else { return };
+        if let Some(ttl) = check.kind.ttl() {
+            return self.push_missed(now, key, ttl);
+        }
+        let timeout = check.timeout;
         let Some(instance) = self.checks.get_mut(&key) else { return };
         match instance.run {
             Run::Waiting => {
@@ -169,7 +180,7 @@ impl Engine {
         }
     }
 
-    fn verdict_changed(&mut self, key: InstanceKey, from: Verdict, to: Verdict, detail: String) {
+    pub(super) fn verdict_changed(&mut self, key: InstanceKey, from: Verdict, to: Verdict, detail: String) {
         let Some(service) = self.config.services.get(key.service) else { return };
         let shared = !service.health.per_prefix || fixed_target(&self.config, key.service, key.check).is_some();
         if shared {

@@ -50,6 +50,17 @@ pub enum Input {
         outcome: Outcome,
         took: Duration,
     },
+    /// Somebody says how a push check stands; what [`super::Engine::pushable`] did not find is not heard.
+    Pushed {
+        /// Index into `Config::services`.
+        service: usize,
+        /// Index into `Service::checks`.
+        check: usize,
+        /// `None`: on each address it has.
+        address: Option<IpAddr>,
+        pass: bool,
+        detail: String,
+    },
     /// Answer to [`Output::FindSource`]: the address the kernel would send from.
     Source {
         to: Ipv4Addr,

@@ -9,7 +9,7 @@ use crate::facts::Watch;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Timer {
-    /// Start the next run, or give up on the one that never answered.
+    /// Start the next run, give up on the one that never answered, or on a push that never came.
     Check(InstanceKey),
     Ask(Watch),
     /// Time alone changes the judgement: start-hold or grace ends.

@@ -3,6 +3,7 @@
 mod bench;
 mod cost;
 mod lifecycles;
+mod push;
 mod router;
 mod services;
 mod truth;

@@ -10,7 +10,7 @@
 //! closed: then one clock bounds all a client can make us wait for, and `curl` and Prometheus do not mind.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdTcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -24,12 +24,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use crate::engine::NotPushed;
 use crate::status::metrics::Snapshot;
 use crate::status::{Event, Explanation, Neighbor, Readiness, Route, Service, Status};
 
 mod answer;
 mod claim;
 mod peer;
+mod push;
 
 use answer::Door;
 use claim::Claim;
@@ -84,6 +86,19 @@ pub enum Request {
     Explain(String),
     Health,
     Ready,
+    Push(Push),
+}
+
+/// What somebody says of a push check, by name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Push {
+    pub service: String,
+    pub check: String,
+    /// `None`: each address it has.
+    pub address: Option<IpAddr>,
+    pub pass: bool,
+    /// One short printable line.
+    pub detail: String,
 }
 
 /// Plain values, quick to fill; they are turned into text on this side.
@@ -106,6 +121,8 @@ pub enum Reply {
     /// The loop came round.
     Healthy,
     Ready(Readiness),
+    /// The addresses it counts for.
+    Pushed(Result<Vec<IpAddr>, NotPushed>),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -205,7 +222,7 @@ impl Drop for Serving {
     }
 }
 
-const UNKNOWN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
+const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 fn group_id(name: &str) -> Result<Gid, BindError> {
     let group = Group::from_name(name).ok().flatten();
@@ -248,10 +265,7 @@ where
     tokio::spawn(async move {
         let service = service_fn(|request| {
             let queries = queries.clone();
-            async move {
-                let (method, uri) = (request.method(), request.uri());
-                Ok::<_, std::convert::Infallible>(answer::answer(method, uri, door, &queries).await)
-            }
+            async move { Ok::<_, std::convert::Infallible>(answer::answer(request, door, &queries).await) }
         });
         let request = http1::Builder::new()
             .timer(TokioTimer::new())

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   engine's thread                        the thread "checks"
-//!   Runner::probe --[one per instance]-->  serve --> connect at once, or a task: tcp, http, exec
+//!   Runner::probe --[one per instance]-->  serve --> connect at once, or a task: tcp, http, exec ...
 //!        ^                                                 |
 //!        +---------[the engine's inputs]<---- Probed ------+
 //! ```
@@ -17,7 +17,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::config::Config;
 use crate::engine::{Input, Outcome, ProbeId};
@@ -29,14 +29,16 @@ use process::Seats;
 mod dial;
 mod dns;
 pub(super) mod exec;
+mod file;
 mod http;
 mod prepare;
 pub(super) mod process;
+mod systemd;
 mod tcp;
 mod tls;
 mod udp;
 mod unix;
-mod words;
+pub(super) mod words;
 
 /// What one run is to be told. The three texts reach programs as `STATE`, `REASON` and `PREFIXES`; other kinds of
 /// checks do not look at them.
@@ -95,7 +97,7 @@ impl Runner {
             // Only exec(2) waits there: more threads would not make it faster, and fewer could all hang on a dead file server.
             .max_blocking_threads(16)
             .build()?;
-        let work = Arc::new(Work { checks: prepared, inputs, seats: Seats::new() });
+        let work = Arc::new(Work { checks: prepared, inputs, seats: Seats::new(), looks: file::looks() });
         let thread = std::thread::Builder::new().name("checks".to_owned()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
@@ -144,6 +146,7 @@ struct Work {
     checks: Vec<Vec<Prepared>>,
     inputs: mpsc::Sender<Input>,
     seats: Seats<(usize, usize, IpAddr)>,
+    looks: Arc<Semaphore>,
 }
 
 /// One run under way.
@@ -179,6 +182,7 @@ impl Work {
                     let talk = Arc::clone(talk);
                     drop(tokio::spawn(async move { work.talk(run, &talk, request).await }));
                 }
+                Kind::Nothing => self.report(run, Err(Bad::Fail("this check runs nothing".to_owned()))).await,
             }
         }
     }
@@ -189,9 +193,14 @@ impl Work {
         match talk {
             Talk::Tcp(tcp) => self.limit(run, &progress, tcp::run(tcp, run.from, address, &progress)).await,
             Talk::Http(http) => self.limit(run, &progress, http.run(run.from, address, &progress)).await,
+            Talk::File(file) => self.limit(run, &progress, file.run(&self.looks, &progress)).await,
             Talk::Exec(exec) => match self.seats.take((service, check, address)) {
                 Some(seat) => self.limit(run, &progress, exec.run(&request, seat, &progress)).await,
-                None => self.report(run, Err(Bad::Fail("earlier runs were killed and do not end".to_owned()))).await,
+                None => self.report(run, undead()).await,
+            },
+            Talk::Systemd(systemd) => match self.seats.take((service, check, address)) {
+                Some(seat) => self.limit(run, &progress, systemd.run(&request, seat, &progress)).await,
+                None => self.report(run, undead()).await,
             },
             Talk::Udp(udp) => self.limit(run, &progress, udp::run(udp, run.from, address, &progress)).await,
             Talk::Dns(dns) => self.limit(run, &progress, dns::run(dns, run.from, address, &progress)).await,
@@ -222,6 +231,10 @@ impl Work {
     }
 }
 
+fn undead() -> Result<String, Bad> {
+    Err(Bad::Fail("earlier runs were killed and do not end".to_owned()))
+}
+
 /// What a run waits for, which is what its timeout is told as.
 #[derive(Default)]
 pub(super) struct Progress {
@@ -237,6 +250,15 @@ enum Phase {
     Answer,
     Running,
     Sent,
+    /// For the look before it at the same file.
+    Turn,
+    /// For looks at other files.
+    Place,
+    Look,
+}
+
+impl Phase {
+    const ALL: [Self; 7] = [Self::Tls, Self::Answer, Self::Running, Self::Sent, Self::Turn, Self::Place, Self::Look];
 }
 
 impl Progress {
@@ -254,13 +276,15 @@ impl Progress {
             return format!("not the expected answer within {timeout:?}: {heard}");
         }
         let reached = self.phase.load(Ordering::Relaxed);
-        let phases = [Phase::Tls, Phase::Answer, Phase::Running, Phase::Sent];
-        match phases.into_iter().find(|phase| *phase as u8 == reached) {
+        match Phase::ALL.into_iter().find(|phase| *phase as u8 == reached) {
             None => format!("no connection within {timeout:?}"),
             Some(Phase::Tls) => format!("connected, but no TLS within {timeout:?}"),
             Some(Phase::Answer) => format!("connected, but no answer within {timeout:?}"),
             Some(Phase::Running) => format!("timed out: still running after {timeout:?}, killed"),
             Some(Phase::Sent) => format!("sent, but no answer within {timeout:?}"),
+            Some(Phase::Turn) => "timed out: an earlier look at the file hangs".to_owned(),
+            Some(Phase::Place) => "timed out: too many looks at other files hang".to_owned(),
+            Some(Phase::Look) => format!("timed out: the file system has not answered for {timeout:?}"),
         }
     }
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::admin::{Query, Reply, Request};
+use super::admin::{Push, Query, Reply, Request};
 use super::alarm::Alarm;
 use super::checks::{ProbeRequest, Runner};
 use super::hooks::Hooks;
@@ -136,20 +136,16 @@ impl Daemon {
             () = self.netlink.ended() => return Err(io::Error::other("the watch on addresses and routes has ended")),
             Some(input) = self.received.recv() => vec![input],
             Some(input) = self.results.recv() => vec![input],
-            Some(query) = self.queries.recv() => {
-                self.answer(query);
-                Vec::new()
-            }
+            Some(query) = self.queries.recv() => self.answer(query).into_iter().collect(),
             rang = self.alarm.until(deadline) => rang.map(|()| vec![Input::Tick])?,
         })
     }
 
     /// What waits, one from each source however loud another is.
     fn one_of_each(&mut self) -> Vec<Input> {
-        if let Ok(query) = self.queries.try_recv() {
-            self.answer(query);
-        }
-        [self.facts.try_recv(), self.received.try_recv(), self.results.try_recv()].into_iter().flatten().collect()
+        let pushed = self.queries.try_recv().ok().and_then(|query| self.answer(query));
+        let rest = [self.facts.try_recv(), self.received.try_recv(), self.results.try_recv()];
+        pushed.into_iter().chain(rest.into_iter().flatten()).collect()
     }
 
     /// Drains the engine. What is answered on the spot goes back in at once.
@@ -197,7 +193,9 @@ impl Daemon {
         }
     }
 
-    fn answer(&self, query: Query) {
+    /// What was asked for beyond an answer goes into the engine next.
+    fn answer(&self, query: Query) -> Option<Input> {
+        let mut input = None;
         let clock = Clock { now: clock::now(), wall: clock::since_1970() };
         let reply = match query.request {
             Request::Status => Reply::Status(Box::new(self.engine.status(clock))),
@@ -220,9 +218,16 @@ impl Daemon {
                 let status = self.engine.status(clock);
                 Reply::Ready(Readiness::new(&status.config, &status.neighbors))
             }
+            Request::Push(Push { service, check, address, pass, detail }) => {
+                Reply::Pushed(self.engine.pushable(&service, &check, address).map(|to| {
+                    input = Some(Input::Pushed { service: to.service, check: to.check, address, pass, detail });
+                    to.addresses
+                }))
+            }
         };
         // A client that hung up needs no answer.
         let _gone = query.reply.send(reply).is_err();
+        input
     }
 
     fn counters(&self) -> Counters {

@@ -113,7 +113,7 @@ impl World {
             Input::Fact(Fact::Listener { watch, listening }) => {
                 *listening != self.heard.insert(*watch, *listening).flatten()
             }
-            Input::Fact(_) | Input::Probed { .. } | Input::Stop => true,
+            Input::Fact(_) | Input::Probed { .. } | Input::Pushed { .. } | Input::Stop => true,
             Input::Tick
             | Input::Connected { .. }
             | Input::Received { .. }

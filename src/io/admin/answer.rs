@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
+use hyper::body::Body;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Response, StatusCode, Uri};
+use hyper::{Method, Response, StatusCode};
 use ipnet::IpNet;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::peer::Rights;
-use super::{Query, Reply, Request};
+use super::{Query, Reply, Request, push};
 use crate::status::metrics;
 use crate::status::nearest::nearest;
 
@@ -20,8 +21,8 @@ use crate::status::nearest::nearest;
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const PAGES: &str =
-    "/status /neighbors /services /routes /events /metrics /healthz /readyz /explain/PREFIX /explain/SERVICE";
+const PAGES: &str = "/status /neighbors /services /routes /events /metrics /healthz /readyz /explain/PREFIX \
+                     /explain/SERVICE and PUT /services/SERVICE/checks/CHECK/push";
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Door {
@@ -29,26 +30,34 @@ pub(super) enum Door {
     Tcp,
 }
 
-pub(super) async fn answer(
-    method: &Method,
-    uri: &Uri,
+pub(super) async fn answer<B>(
+    asked: hyper::Request<B>,
     door: Door,
     queries: &mpsc::Sender<Query>,
-) -> Response<Full<Bytes>> {
+) -> Response<Full<Bytes>>
+where
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+{
+    let (asked, body) = asked.into_parts();
+    let (method, path) = (asked.method, asked.uri.path());
     if method != Method::GET && door == Door::Control(Rights::Read) {
         let text = "you may only read: root, the daemon's own user and router.control-group may do more";
         return refused(StatusCode::FORBIDDEN, text);
     }
-    let path = uri.path();
-    let request = match request(path, uri.query()) {
+    let request = match push::subject(path) {
+        Some(_) if method != Method::PUT => return not_allowed(path, "PUT"),
+        Some(_) if door == Door::Tcp => {
+            return refused(StatusCode::FORBIDDEN, "this address only reads: push through the control socket");
+        }
+        Some(subject) => push::request(subject, body).await.map_err(|text| (StatusCode::BAD_REQUEST, text)),
+        None => request(path, asked.uri.query()),
+    };
+    let request = match request {
+        Ok(Request::Push(push)) => Request::Push(push),
+        Ok(_) if method != Method::GET => return not_allowed(path, "GET"),
         Ok(request) => request,
         Err((status, text)) => return refused(status, &text),
     };
-    if method != Method::GET {
-        let mut response = refused(StatusCode::METHOD_NOT_ALLOWED, &format!("{path}: GET only"));
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
-        return response;
-    }
     match tokio::time::timeout(PATIENCE, ask(request.clone(), queries)).await {
         Ok(Some(reply)) => render(&request, reply),
         Ok(None) => refused(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping"),
@@ -57,6 +66,12 @@ pub(super) async fn answer(
             refused(StatusCode::SERVICE_UNAVAILABLE, &text)
         }
     }
+}
+
+fn not_allowed(path: &str, only: &'static str) -> Response<Full<Bytes>> {
+    let mut response = refused(StatusCode::METHOD_NOT_ALLOWED, &format!("{path}: {only} only"));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(only));
+    response
 }
 
 /// `None`: the loop is gone.
@@ -110,7 +125,7 @@ fn subject_of(encoded: &str) -> Result<String, String> {
 }
 
 /// RFC 3986 §2.1; `None` for a percent sign without two hexadecimal digits, and for what is not UTF-8.
-fn decode(encoded: &str) -> Option<String> {
+pub(super) fn decode(encoded: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(encoded.len());
     let mut rest = encoded.as_bytes();
     while let [first, tail @ ..] = rest {
@@ -145,6 +160,10 @@ fn render(request: &Request, reply: Reply) -> Response<Full<Bytes>> {
             let kind = HeaderValue::from_static(metrics::CONTENT_TYPE);
             response(StatusCode::OK, kind, metrics::render(*snapshot).into())
         }
+        Reply::Pushed(result) => match push::said(request, result) {
+            Ok(body) => json(StatusCode::OK, &body),
+            Err((status, text)) => refused(status, &text),
+        },
         Reply::Unknown { known } => {
             let asked = match request {
                 Request::Explain(subject) => subject.as_str(),
@@ -155,20 +174,20 @@ fn render(request: &Request, reply: Reply) -> Response<Full<Bytes>> {
                 | Request::Events { .. }
                 | Request::Metrics
                 | Request::Health
-                | Request::Ready => "",
+                | Request::Ready
+                | Request::Push(_) => "",
             };
-            refused(StatusCode::NOT_FOUND, &unknown(asked, &known))
+            let text = format!("no service announces {asked} and none has that name; {}", hint(asked, &known));
+            refused(StatusCode::NOT_FOUND, &text)
         }
     }
 }
 
-fn unknown(asked: &str, known: &[String]) -> String {
-    let near = nearest(asked, known);
-    let hint = match near.as_slice() {
+pub(super) fn hint(asked: &str, known: &[String]) -> String {
+    match nearest(asked, known).as_slice() {
         [] => "`anycaster services` lists what there is".to_owned(),
         near => format!("nearest: {}", near.join(", ")),
-    };
-    format!("no service announces {asked} and none has that name; {hint}")
+    }
 }
 
 fn refused(status: StatusCode, error: &str) -> Response<Full<Bytes>> {

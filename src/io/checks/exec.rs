@@ -47,15 +47,38 @@ impl Exec {
         })
     }
 
+    /// A program of our own choice, as the daemon's user.
+    pub(super) fn plain(program: &str, arguments: &[&str]) -> Self {
+        Self {
+            service: String::new(),
+            program: program.to_owned(),
+            arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+            identity: None,
+            env: BTreeMap::new(),
+        }
+    }
+
     pub(in crate::io) async fn run(
         &self,
         request: &ProbeRequest,
         seat: Seat,
         progress: &Progress,
     ) -> Result<String, Bad> {
+        match self.to_its_end(request, seat, progress).await {
+            Ok(ended) => judge(ended.status, &ended.tail.last_line()),
+            Err(error) => Err(Bad::Fail(words::clean(&format!("cannot run {}: {}", self.program, words::io(&error))))),
+        }
+    }
+
+    pub(super) async fn to_its_end(
+        &self,
+        request: &ProbeRequest,
+        seat: Seat,
+        progress: &Progress,
+    ) -> io::Result<Ended> {
         let (running, output) = self.start(request, seat).await?;
         progress.reached(Phase::Running);
-        let mut output = Receiver::from_owned_fd(output.into()).map_err(|e| self.failed(&e))?;
+        let mut output = Receiver::from_owned_fd(output.into())?;
         let mut tail = Tail::default();
         let mut chunk = [0; 4096];
         let mut open = true;
@@ -69,14 +92,14 @@ impl Exec {
                 },
             }
         }
-        let status = running.finish().map_err(|e| self.failed(&e))?;
-        tail.drain(output.into_nonblocking_fd().map_err(|e| self.failed(&e))?.into());
-        judge(status, &tail.last_line())
+        let status = running.finish()?;
+        tail.drain(output.into_nonblocking_fd()?.into());
+        Ok(Ended { status, tail })
     }
 
     /// On a thread of its own. When this future is dropped before the program runs, the program is killed by the drop
     /// of what that thread returns.
-    async fn start(&self, request: &ProbeRequest, seat: Seat) -> Result<(Running, PipeReader), Bad> {
+    async fn start(&self, request: &ProbeRequest, seat: Seat) -> io::Result<(Running, PipeReader)> {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).env_clear().env("PATH", PATH).envs(&self.env);
         command.env("SERVICE", &self.service).env("ADDRESS", request.probe.address.to_string());
@@ -88,11 +111,33 @@ impl Exec {
             command.stderr(end.try_clone()?).stdout(end);
             Ok((Running::start(command, identity, seat)?, output))
         });
-        started.await.unwrap_or_else(|gone| Err(io::Error::other(gone))).map_err(|e| self.failed(&e))
+        started.await.unwrap_or_else(|gone| Err(io::Error::other(gone)))
+    }
+}
+
+/// How a program ended, and the end of what it said.
+pub(super) struct Ended {
+    status: ExitStatus,
+    tail: Tail,
+}
+
+impl Ended {
+    #[cfg(test)]
+    pub(super) fn new(status: ExitStatus, said: &[u8]) -> Self {
+        Self { status, tail: Tail(said.to_vec()) }
     }
 
-    fn failed(&self, error: &io::Error) -> Bad {
-        Bad::Fail(words::clean(&format!("cannot run {}: {}", self.program, words::io(error))))
+    /// All that was kept.
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.tail.0).into_owned()
+    }
+
+    /// In words.
+    pub(super) fn last_line(&self) -> String {
+        match self.tail.last_line() {
+            line if line.is_empty() => "said nothing".to_owned(),
+            line => line,
+        }
     }
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::BuildError;
 use super::exec::Exec;
+use super::file::File;
 use super::http::Http;
+use super::systemd::Systemd;
 use crate::config::{Check, CheckKind, Config, DnsCheck, Service, Target, TcpCheck, UdpCheck, UnixCheck};
 
 pub(super) struct Prepared {
@@ -21,6 +23,8 @@ pub(super) enum Kind {
         port: u16,
     },
     Talk(Arc<Talk>),
+    /// The engine is told by others.
+    Nothing,
 }
 
 /// What takes a task and a timer.
@@ -31,6 +35,8 @@ pub(super) enum Talk {
     Udp(UdpCheck),
     Unix(UnixCheck),
     Dns(Box<DnsCheck>),
+    File(File),
+    Systemd(Systemd),
 }
 
 impl Prepared {
@@ -49,6 +55,9 @@ impl Prepared {
             CheckKind::Udp(udp) => Kind::Talk(Arc::new(Talk::Udp(udp.clone()))),
             CheckKind::Unix(unix) => Kind::Talk(Arc::new(Talk::Unix(unix.clone()))),
             CheckKind::Dns(dns) => Kind::Talk(Arc::new(Talk::Dns(dns.clone()))),
+            CheckKind::File(file) => Kind::Talk(Arc::new(Talk::File(File::new(file)))),
+            CheckKind::Systemd(systemd) => Kind::Talk(Arc::new(Talk::Systemd(Systemd::new(systemd)))),
+            CheckKind::Push(_) => Kind::Nothing,
         };
         Ok(Self { timeout: check.timeout, kind, target: check.target })
     }

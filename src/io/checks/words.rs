@@ -12,7 +12,7 @@ use rustls::CertificateError;
 const LONGEST: usize = 200;
 
 /// One line of at most [`LONGEST`] characters without anything that moves a cursor or hides text.
-pub(super) fn clean(text: &str) -> String {
+pub(in crate::io) fn clean(text: &str) -> String {
     let mut line = String::new();
     let words = text.split(|c: char| c.is_whitespace() || hidden(c)).filter(|w| !w.is_empty());
     let mut length = 0;
