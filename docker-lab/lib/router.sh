@@ -1,10 +1,13 @@
 # shellcheck shell=bash
-# The top-of-rack router: FRR or BIRD, started by hand in the ToR's namespace with everything it writes under $LAB/tor.
-# Each router_* function does the same for either.
+# The top-of-rack router: FRR or BIRD (below), GoBGP or OpenBGPD (router-rib.sh), started by hand in the ToR's namespace with
+# everything it writes under $LAB/tor. Each router_* function does the same for any.
 
 ROUTER=frr
+declare -A ROUTER_NAME=([frr]=FRR [bird]=BIRD [gobgp]=GoBGP [openbgpd]=OpenBGPD)
 FRR_BIN=/usr/lib/frr
 
+# Does it install kernel routes here? Where not, its RIB is what the story looks at.
+router_installs() { [[ $ROUTER == frr || $ROUTER == bird ]]; }
 router_start() { "${ROUTER}_start"; }
 # The sessions, as the router prints them.
 router_sessions() { "${ROUTER}_sessions"; }
@@ -14,6 +17,15 @@ router_established() { "${ROUTER}_established" "$1"; }
 router_ups() { "${ROUTER}_ups" "$1"; }
 # router_last_reset N: why it last went down.
 router_last_reset() { "${ROUTER}_last_reset" "$1"; }
+# router_next_hops ADDRESS: what the ToR's kernel has for it, or what its RIB would use; one next hop a line, sorted.
+router_next_hops() { if router_installs; then kernel_next_hops "$1"; else { "${ROUTER}_next_hops" "$1" || true; } | sort; fi; }
+# router_has_next_hops ADDRESS N…: exactly those of the servers N…
+router_has_next_hops() {
+    local address=$1 n wanted=''
+    shift
+    for n in "$@"; do wanted+=$(via "$n" "$address")$'\n'; done
+    [[ $(router_next_hops "$address") == "$(printf '%s' "$wanted" | sort)" ]]
+}
 # What a person would type to see these, and to look around.
 router_sessions_prompt() { "${ROUTER}_sessions_prompt"; }
 router_reset_prompt() { "${ROUTER}_reset_prompt" "$1"; }
@@ -25,12 +37,12 @@ router_report() {
     local address
     router_sessions || true
     for address in "${ADDRESSES[@]}"; do
-        printf '%s: %s\n' "$(host_route "$address")" "$(next_hops "$address" | tr '\n' ' ')"
+        printf '%s: %s\n' "$(host_route "$address")" "$(router_next_hops "$address" | tr '\n' ' ')"
     done
     ip -n "$(ns tor)" neighbor show || true
 }
 
-router_has_reset() { router_last_reset "$1" | grep -qi "$2"; }
+router_has_reset() { router_last_reset "$1" | grep -qiE "$2"; }
 
 # ---- FRR
 

@@ -113,19 +113,11 @@ spawn() {
 }
 pid_of() { cat "$LAB/pids/$1"; }
 
-# next_hops ADDRESS: what the ToR's kernel has for it, one next hop a line, sorted.
-next_hops() {
+# kernel_next_hops ADDRESS: what the ToR's kernel has for it, one next hop a line, sorted.
+kernel_next_hops() {
     local family=-4
     [[ $1 != *:* ]] || family=-6
     ip -n "$(ns tor)" "$family" route show "$(host_route "$1")" 2>/dev/null | grep -o 'via [^ ]*' | cut -d' ' -f2 | sort || true
-}
-
-# has_next_hops ADDRESS N…: exactly those of the servers N…
-has_next_hops() {
-    local address=$1 n wanted=''
-    shift
-    for n in "$@"; do wanted+=$(via "$n" "$address")$'\n'; done
-    [[ $(next_hops "$address") == "$(printf '%s' "$wanted" | sort)" ]]
 }
 
 # lab_remove ID: processes, namespaces, directory. What runs in our namespaces is ours; their pids say so.

@@ -18,8 +18,14 @@ pub struct Bird {
 
 impl Bird {
     pub fn start(namespace: Namespace, asn: u32, peers: &[Peer]) -> Self {
+        Self::with_config(namespace, &configuration(asn, peers), peers)
+    }
+
+    /// The `interface` of a peer is the name of its protocol in the text.
+    pub fn with_config(namespace: Namespace, text: &str, peers: &[Peer]) -> Self {
         let scratch = Scratch::new();
-        let config = scratch.write("bird.conf", &configuration(asn, peers, &scratch));
+        let log = format!("log \"{}/bird.log\" all;\ndebug protocols {{ states }};\n", scratch.path().display());
+        let config = scratch.write("bird.conf", &(log + text));
         let socket = scratch.file("bird.ctl");
         let mut command = Command::new("bird");
         command.arg("-f").arg("-c").arg(config).arg("-s").arg(&socket).arg("-P").arg(scratch.file("bird.pid"));
@@ -45,10 +51,9 @@ impl Bird {
     }
 }
 
-fn configuration(asn: u32, peers: &[Peer], scratch: &Scratch) -> String {
+fn configuration(asn: u32, peers: &[Peer]) -> String {
     let mut text = format!(
-        "log \"{}/bird.log\" all; router id 10.97.0.1;
-debug protocols {{ states }};
+        "router id 10.97.0.1;
 protocol device {{}}
 protocol direct {{ ipv4; ipv6; }}
 protocol kernel k4 {{ merge paths yes limit 64; ipv4 {{ import none; export where source = RTS_BGP; }}; }}
@@ -62,8 +67,7 @@ template bgp HOST {{
   ipv4 {{ import filter from_host; export none; extended next hop yes; }};
   ipv6 {{ import filter from_host; export none; }};
 }}
-",
-        scratch.path().display()
+"
     );
     for Peer { interface, local, address, asn } in peers {
         let _ = writeln!(
@@ -113,6 +117,32 @@ impl Router for Bird {
         let line = shown.lines().find_map(|line| line.trim().strip_prefix("Hold timer:"));
         let line = line.unwrap_or_else(|| panic!("no hold timer: {shown}"));
         line.rsplit('/').next().and_then(|word| word.trim().parse().ok()).expect("a hold time")
+    }
+
+    fn negotiated(&self, neighbor: &str) -> Vec<String> {
+        // Two indented lists, "Local capabilities" and "Neighbor capabilities".
+        let shown = self.describe(neighbor);
+        let (local, remote) = shown.split_once("Neighbor capabilities").unwrap_or_default();
+        let (_, local) = local.split_once("Local capabilities").unwrap_or_default();
+        let lines = |text: &str| -> Vec<String> {
+            let families = |line: &str| line.trim().strip_prefix("AF announced: ").map(str::to_owned);
+            let families: Vec<String> = text.lines().filter_map(families).collect();
+            let families = families.iter().flat_map(|line| line.split(' ')).map(|family| format!("{family}-unicast"));
+            let names = [
+                ("Route refresh", "route-refresh"),
+                ("Extended next hop", "extended-next-hop"),
+                ("Extended message", "extended-message"),
+                ("4-octet AS numbers", "four-octet-as"),
+                ("Enhanced refresh", "enhanced-route-refresh"),
+            ];
+            let said = |words: &str| text.lines().any(|line| line.trim() == words);
+            let names = names.iter().filter(|(words, _)| said(words)).map(|(_, name)| (*name).to_owned());
+            families.chain(names).collect()
+        };
+        let (local, remote) = (lines(local), lines(remote));
+        let mut both: Vec<String> = local.into_iter().filter(|name| remote.contains(name)).collect();
+        both.sort();
+        both
     }
 
     fn refresh(&self, neighbor: &str) {
