@@ -21,6 +21,8 @@ use proptest::prelude::*;
 
 #[path = "config/defaults.rs"]
 mod defaults;
+#[path = "config/tor.rs"]
+mod tor;
 
 /// The files in a folder with this extension, in name order.
 fn files(folder: &str, extension: &str) -> Vec<PathBuf> {

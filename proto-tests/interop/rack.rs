@@ -28,7 +28,7 @@ pub enum Kind {
 impl Kind {
     pub const fn needs(self) -> &'static [&'static str] {
         match self {
-            Self::Frr => &["zebra", "/usr/lib/frr/bgpd", "vtysh", "nginx"],
+            Self::Frr => &["zebra", "staticd", "/usr/lib/frr/bgpd", "vtysh", "nginx"],
             Self::Bird => &["bird", "birdc", "nginx"],
             Self::GoBgp => &["gobgpd", "gobgp", "nginx"],
             Self::OpenBgpd => &[openbgpd::PROGRAM, "bgpctl", "nginx"],

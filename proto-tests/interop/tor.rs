@@ -173,8 +173,16 @@ pub fn two_servers_are_one_weighted_route_and_nothing_else_gets_in_or_out(kind: 
 
 pub fn graceful_shutdown_moves_the_traffic_and_the_last_resort_stays(kind: Kind) {
     let mut shelf = Shelf::new(kind);
+    let stray = ["203.0.113.9/32", "2001:db9::9/128"];
+    for prefix in stray {
+        shelf.servers[1].namespace.add_address("lo", prefix);
+    }
     shelf.start(1, &[], "");
-    shelf.start(2, &[("asn = 65001", "asn = 65001\ncommunities = [\"graceful-shutdown\"]")], "");
+    shelf.start(
+        2,
+        &[("asn = 65001", "asn = 65001\ncommunities = [\"graceful-shutdown\"]")],
+        &format!("[services.stray]\nprefixes = {stray:?}\n"),
+    );
     let away = WEB.into_iter().map(|prefix| (prefix, (vec![1, 2], vec![1]))).collect();
     wait_equal("the traffic to be on server 1 alone", seconds(10), &away, || shelf.view());
     for prefix in WEB {
@@ -183,6 +191,13 @@ pub fn graceful_shutdown_moves_the_traffic_and_the_last_resort_stays(kind: Kind)
         let least = if kind == Kind::GoBgp { 1 } else { 0 };
         assert_eq!(second.local_preference, Some(least), "{prefix}");
     }
+    // The community opens no hole in the filter.
+    wait_equal("the stray routes to be told", seconds(5), &json!({ "ipv4": 2, "ipv6": 2 }), || {
+        shelf.daemon(2).neighbor("tor")["announced"].clone()
+    });
+    stays_equal("the stray routes to be refused", millis(300), &stray.map(|_| vec![]), || {
+        stray.map(|prefix| tellers(shelf.tor.as_ref(), prefix))
+    });
     shelf.servers[0].daemon = None;
     wait_equal("the route in graceful shutdown, where there is no other", seconds(10), &both(&[2]), || shelf.view());
     shelf.servers[1].daemon = None;
