@@ -18,6 +18,8 @@ mod configured;
 mod dns;
 #[path = "checks/exec.rs"]
 mod exec;
+#[path = "checks/grpc.rs"]
+mod grpc;
 #[path = "checks/http.rs"]
 mod http;
 #[path = "checks/servers.rs"]

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anycaster::bgp::wire::{Asn, Origin};
 use anycaster::config::{
-    Binding, Check, CheckKind, Config, DnsCheck, ExecCheck, Families, Health, HttpCheck, LinkBandwidthMode, Listen,
-    Log, LogFormat, LogLevel, Metrics, Neighbor, NextHopPolicy, PeerAsn, Policy, Protocol, Quorum, Record, Router,
-    Service, Target, TcpCheck, Tls, UdpCheck, UnixCheck, WhenDown,
+    Binding, Check, CheckKind, Config, DnsCheck, ExecCheck, Families, GrpcCheck, Health, HttpCheck, LinkBandwidthMode,
+    Listen, Log, LogFormat, LogLevel, Metrics, Neighbor, NextHopPolicy, PeerAsn, Policy, Protocol, Quorum, Record,
+    Router, Service, Target, TcpCheck, Tls, UdpCheck, UnixCheck, WhenDown,
 };
 
 use crate::{load_path, load_text};
@@ -164,6 +164,7 @@ fn the_reference_says_nothing_but_defaults() {
                 transport: Protocol::Udp,
             })),
         ),
+        default_check("grpc", CheckKind::Grpc(Box::new(GrpcCheck { port: 50051, service: String::new(), tls: None }))),
     ];
     let expected = Config {
         path: path.to_owned(),
@@ -232,6 +233,17 @@ name = "g"
 type = "dns"
 query = "a.example"
 #dns
+[[services.dns.checks]]
+name = "h"
+type = "grpc"
+port = 1
+#grpc
+[[services.dns.checks]]
+name = "i"
+type = "grpc"
+port = 1
+tls = true
+#grpcs
 "#;
 
 /// Never parsed and ignored: each key, at something else than its default, makes another configuration.
@@ -283,6 +295,8 @@ fn every_key_is_heard() {
             "dns",
             r#"port = 5353 | record = "AAAA" | expect = ["NXDOMAIN"] | expect = ["192.0.2.1"] | transport = "tcp""#,
         ),
+        ("grpc", r#"service = "a.B" | tls = true"#),
+        ("grpcs", r#"server-name = "a.example" | ca-file = "/a" | insecure = true"#),
     ] {
         for line in lines.split(['|', '\n']).map(str::trim) {
             let text = BASE.replace(&format!("#{table}\n"), &format!("{line}\n"));

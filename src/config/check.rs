@@ -11,12 +11,15 @@ use super::values;
 use super::{Check, CheckKind, Target, TcpCheck, UdpCheck, UnixCheck, WhenDown};
 use dns::dns;
 use exec::exec;
+use grpc::grpc;
 use http::{http, tls};
 
-pub use dns::response_code;
+pub use dns::{DnsCheck, Record, response_code};
+pub use grpc::GrpcCheck;
 
 mod dns;
 mod exec;
+mod grpc;
 mod http;
 
 const COMMON: [&str; 10] =
@@ -39,6 +42,8 @@ pub(super) const EXEC: Keys = Keys { shared: &COMMON, now: &["command", "user", 
 const UDP: Keys = Keys { shared: &COMMON, now: &["port", "send", "expect"], later: &LATER };
 const UNIX: Keys = Keys { shared: &COMMON, now: &["path", "send", "expect"], later: &LATER };
 const DNS: Keys = Keys { shared: &COMMON, now: &["port", "query", "record", "expect", "transport"], later: &LATER };
+const GRPC: Keys =
+    Keys { shared: &COMMON, now: &["port", "service", "tls", "server-name", "ca-file", "insecure"], later: &LATER };
 
 const ANY: Keys = Keys {
     shared: &COMMON,
@@ -60,8 +65,10 @@ const ANY: Keys = Keys {
         "query",
         "record",
         "transport",
+        "service",
+        "tls",
     ],
-    later: &["weight-from", "service", "tls", "max-age", "exists", "unit", "ttl"],
+    later: &["weight-from", "max-age", "exists", "unit", "ttl"],
 };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,9 +80,10 @@ enum Type {
     Udp,
     Unix,
     Dns,
+    Grpc,
 }
 
-const TYPES: [(&str, Type); 7] = [
+const TYPES: [(&str, Type); 8] = [
     ("tcp", Type::Tcp),
     ("http", Type::Http),
     ("https", Type::Https),
@@ -83,8 +91,9 @@ const TYPES: [(&str, Type); 7] = [
     ("udp", Type::Udp),
     ("unix", Type::Unix),
     ("dns", Type::Dns),
+    ("grpc", Type::Grpc),
 ];
-const TYPES_LATER: [&str; 4] = ["grpc", "file", "systemd", "push"];
+const TYPES_LATER: [&str; 3] = ["file", "systemd", "push"];
 
 pub(super) struct CheckRead {
     /// Where certificates are not verified.
@@ -133,6 +142,11 @@ fn check(table: &Table<'_>, report: &mut Report) -> CheckRead {
         Type::Udp => udp(table, report),
         Type::Unix => unix(table, report),
         Type::Dns => dns(table, report),
+        Type::Grpc => {
+            let tls = grpc::tls(table, report);
+            insecure_at = tls.as_ref().is_some_and(|tls| tls.insecure).then(|| table.at("insecure"));
+            grpc(table, tls, report)
+        }
     });
     let check = name.zip(kind).map(|(name, kind)| Check {
         name,
@@ -161,6 +175,7 @@ impl Type {
             Self::Udp => &UDP,
             Self::Unix => &UNIX,
             Self::Dns => &DNS,
+            Self::Grpc => &GRPC,
         }
     }
 

@@ -38,7 +38,12 @@ fn switches_user(kind: &CheckKind) -> bool {
             .user
             .as_ref()
             .is_some_and(|name| User::from_name(name).ok().flatten().is_none_or(|user| user.uid != Uid::effective())),
-        CheckKind::Tcp(_) | CheckKind::Http(_) | CheckKind::Udp(_) | CheckKind::Unix(_) | CheckKind::Dns(_) => false,
+        CheckKind::Tcp(_)
+        | CheckKind::Http(_)
+        | CheckKind::Udp(_)
+        | CheckKind::Unix(_)
+        | CheckKind::Dns(_)
+        | CheckKind::Grpc(_) => false,
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::BuildError;
 use super::exec::Exec;
+use super::grpc::Grpc;
 use super::http::Http;
 use crate::config::{Check, CheckKind, Config, DnsCheck, Service, Target, TcpCheck, UdpCheck, UnixCheck};
 
@@ -31,6 +32,7 @@ pub(super) enum Talk {
     Udp(UdpCheck),
     Unix(UnixCheck),
     Dns(Box<DnsCheck>),
+    Grpc(Box<Grpc>),
 }
 
 impl Prepared {
@@ -49,6 +51,7 @@ impl Prepared {
             CheckKind::Udp(udp) => Kind::Talk(Arc::new(Talk::Udp(udp.clone()))),
             CheckKind::Unix(unix) => Kind::Talk(Arc::new(Talk::Unix(unix.clone()))),
             CheckKind::Dns(dns) => Kind::Talk(Arc::new(Talk::Dns(dns.clone()))),
+            CheckKind::Grpc(grpc) => Kind::Talk(Arc::new(Talk::Grpc(Box::new(Grpc::new(grpc).map_err(named)?)))),
         };
         Ok(Self { timeout: check.timeout, kind, target: check.target })
     }
