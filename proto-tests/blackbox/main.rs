@@ -20,6 +20,7 @@ mod announce;
 mod checks;
 mod families;
 mod header;
+mod kinds;
 mod malformed;
 mod open;
 mod process;
