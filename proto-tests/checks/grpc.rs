@@ -6,9 +6,9 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anycaster::config::{Check, CheckKind, GrpcCheck, Target, Tls};
+use anycaster::config::{Check, CheckKind, GrpcCheck, Target, TcpCheck, Tls};
 use anycaster::engine::Outcome;
 
 use crate::configured::check;
@@ -118,12 +118,16 @@ fn over_tls_the_certificate_counts() {
     assert_eq!(plain, fail("connection closed without an answer in HTTP/2"));
 }
 
+/// An empty SETTINGS frame.
+const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+
+/// HEADERS on stream 1: status 200, content-type application/grpc.
+const GRPC_HEAD: &[u8] = b"\0\0\x14\x01\x04\0\0\0\x01\x88\x0f\x10\x10application/grpc";
+
 #[test]
 fn servers_that_speak_something_else_fail_in_plain_words() {
     let web: fn(TcpStream) = |stream| flood(stream, b"HTTP/1.1 400 Bad Request\r\n\r\n", b"");
     let ssh: fn(TcpStream) = |stream| flood(stream, b"SSH-2.0-OpenSSH_9.9\r\n", &[b'x'; 4096]);
-    // An empty SETTINGS frame, and then nothing; or frames without an end.
-    const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
     let half: fn(TcpStream) = |mut stream| {
         std::io::Write::write_all(&mut stream, SETTINGS).unwrap();
         hang(stream);
@@ -140,6 +144,23 @@ fn servers_that_speak_something_else_fail_in_plain_words() {
         std::io::Write::write_all(&mut stream, &[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 7]).unwrap();
         hang(stream);
     };
+    let endless: fn(TcpStream) = |mut stream| {
+        called(&mut stream);
+        let data = [&[0, 0x20, 0, 0, 0, 0, 0, 0, 1][..], &[0; 0x2000]].concat();
+        flood(stream, &[SETTINGS, GRPC_HEAD].concat(), &data);
+    };
+    let without: fn(TcpStream) = |mut stream| {
+        called(&mut stream);
+        let data = [0, 0, 7, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 2, 8, 1];
+        std::io::Write::write_all(&mut stream, &[SETTINGS, GRPC_HEAD, &data].concat()).unwrap();
+        hang(stream);
+    };
+    let headers: fn(TcpStream) = |mut stream| {
+        called(&mut stream);
+        // HEADERS without END_HEADERS, and CONTINUATION frames for ever: one literal field in each.
+        let field = [&[0, 0, 0x43, 9, 0, 0, 0, 0, 1, 0, 1, b'a', 0x3f][..], &[b'x'; 63]].concat();
+        flood(stream, &[SETTINGS, &[0, 0, 1, 1, 0, 0, 0, 0, 1, 0x88]].concat(), &field);
+    };
     let silent = timed_out("connected, but no answer within 500ms");
     let wrong = fail("not an answer in HTTP/2: frame with invalid size");
     for (serve, outcome) in [
@@ -150,11 +171,35 @@ fn servers_that_speak_something_else_fail_in_plain_words() {
         (half, silent.clone()),
         (pings, silent),
         (away, fail("the server ended the HTTP/2 connection: detected excessive load generating behavior")),
+        (endless, fail("not a health answer: longer than 4096 octets")),
+        (without, fail("answer without grpc-status")),
+        (
+            headers,
+            fail("not an answer in HTTP/2: detected excessive load generating behavior (b\"too_many_continuations\")"),
+        ),
         (reset, fail("the server broke off the call: refused stream before processing any application logic")),
     ] {
         let port = server(V4, serve);
         assert_eq!(once(check(Target::Service, SHORT, grpc(port, "", None)), V4), outcome);
     }
+}
+
+#[test]
+fn a_flood_of_frames_does_not_hold_up_the_others() {
+    const PING: &[u8] = &[0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+    let port = server(V4, |stream| flood(stream, SETTINGS, &PING.repeat(500)));
+    let well = CheckKind::Tcp(TcpCheck { port: server(V4, drop), send: None, expect: None });
+    let mut bench = Bench::new(vec![asked(port, ""), check_of(Target::Service, well)]);
+    bench.ask(0, V4.parse().unwrap(), 0);
+    for run in 1..=5 {
+        std::thread::sleep(Duration::from_millis(20));
+        let asked = Instant::now();
+        bench.ask(1, V4.parse().unwrap(), run);
+        let (probe, outcome, _) = bench.next();
+        assert_eq!((probe.run, outcome), (run, pass("connected")));
+        assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    }
+    assert_eq!(bench.next().1, timed_out("connected, but no answer within 3s"));
 }
 
 /// Reads until the HEADERS of the call are there: the preface, and frame by frame.

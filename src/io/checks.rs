@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   engine's thread                        the thread "checks"
-//!   Runner::probe --[one per instance]-->  serve --> connect at once, or a task: tcp, http, exec
+//!   Runner::probe --[one per instance]-->  serve --> connect at once, or a task: tcp, http, exec, …
 //!        ^                                                 |
 //!        +---------[the engine's inputs]<---- Probed ------+
 //! ```
