@@ -20,6 +20,8 @@ mod dns;
 mod exec;
 #[path = "checks/file.rs"]
 mod file;
+#[path = "checks/grpc.rs"]
+mod grpc;
 #[path = "checks/http.rs"]
 mod http;
 #[path = "checks/servers.rs"]

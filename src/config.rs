@@ -31,7 +31,7 @@ mod values;
 
 pub use crate::bgp::session::PeerAsn;
 pub use crate::bgp::wire::Families;
-pub use check::response_code;
+pub use check::{DnsCheck, GrpcCheck, Record, response_code};
 pub use load::load;
 pub use report::{Diagnostic, Position, Report, Severity};
 pub use span::duration;
@@ -298,6 +298,7 @@ pub enum CheckKind {
     Udp(UdpCheck),
     Unix(UnixCheck),
     Dns(Box<DnsCheck>),
+    Grpc(Box<GrpcCheck>),
     File(FileCheck),
     Systemd(SystemdCheck),
     Push(PushCheck),
@@ -333,36 +334,6 @@ pub struct UnixCheck {
     pub path: PathBuf,
     pub send: Option<String>,
     pub expect: Option<String>,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct DnsCheck {
-    pub port: u16,
-    /// Without the final dot; "." is the root.
-    pub query: String,
-    pub record: Record,
-    /// Any of these response codes passes; never empty.
-    pub codes: Vec<u16>,
-    /// All of them must be among the answers: words of a record as dig(1) prints it, without final dots and quotes.
-    pub answers: Vec<String>,
-    pub transport: Protocol,
-}
-
-/// Types of records that a check can ask for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Record {
-    A,
-    Aaaa,
-    Caa,
-    Cname,
-    Https,
-    Mx,
-    Ns,
-    Ptr,
-    Soa,
-    Srv,
-    Svcb,
-    Txt,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

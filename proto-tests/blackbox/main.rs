@@ -21,6 +21,7 @@ mod checks;
 mod families;
 mod header;
 mod hooks;
+mod kinds;
 mod malformed;
 mod open;
 mod process;

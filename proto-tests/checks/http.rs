@@ -144,7 +144,7 @@ fn tls(server_name: Option<&str>, ca_file: Option<&str>, insecure: bool) -> Tls 
 }
 
 /// An https server with `NAME.pem`; answers with the server name it was asked for.
-fn secured(address: &str, name: &str) -> u16 {
+pub(crate) fn secured(address: &str, name: &str) -> u16 {
     let certificate = CertificateDer::from_pem_file(file(&format!("{name}.pem"))).unwrap();
     let key = PrivateKeyDer::from_pem_file(file(&format!("{name}.key"))).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anycaster::bgp::wire::{Asn, Origin};
 use anycaster::config::{
-    Binding, Check, CheckKind, Config, DnsCheck, ExecCheck, Families, FileCheck, Health, Hooks, HttpCheck,
+    Binding, Check, CheckKind, Config, DnsCheck, ExecCheck, Families, FileCheck, GrpcCheck, Health, Hooks, HttpCheck,
     LinkBandwidthMode, Listen, Log, LogFormat, LogLevel, Look, Metrics, Neighbor, NextHopPolicy, PeerAsn, Policy,
     Protocol, PushCheck, Quorum, Record, Router, Service, SystemdCheck, Target, TcpCheck, Tls, UdpCheck, UnixCheck,
     WhenDown,
@@ -170,6 +170,7 @@ fn the_reference_says_nothing_but_defaults() {
         default_check("file", CheckKind::File(FileCheck { path: "/run/dns/zones-loaded".into(), look: Look::There })),
         default_check("systemd", CheckKind::Systemd(SystemdCheck { unit: "unbound.service".to_owned() })),
         default_check("push", CheckKind::Push(PushCheck { ttl: millis(30_000) })),
+        default_check("grpc", CheckKind::Grpc(Box::new(GrpcCheck { port: 50051, service: String::new(), tls: None }))),
     ];
     let expected = Config {
         path: path.to_owned(),
@@ -253,6 +254,17 @@ name = "j"
 type = "push"
 ttl = "1s"
 #push
+[[services.dns.checks]]
+name = "k"
+type = "grpc"
+port = 1
+#grpc
+[[services.dns.checks]]
+name = "l"
+type = "grpc"
+port = 1
+tls = true
+#grpcs
 "#;
 
 #[test]
@@ -325,6 +337,8 @@ fn every_key_is_heard() {
         ("file", r#"max-age = "1ms" | exists = false | interval = "2s""#),
         ("systemd", r#"timeout = "400ms" | target = "10.0.0.5""#),
         ("push", r#"rise = 1 | fall = 1 | on-fail = "deprefer" | target = "10.0.0.5""#),
+        ("grpc", r#"service = "a.B" | tls = true"#),
+        ("grpcs", r#"server-name = "a.example" | ca-file = "/a" | insecure = true"#),
     ] {
         for line in lines.split(['|', '\n']).map(str::trim) {
             let text = BASE.replace(&format!("#{table}\n"), &format!("{line}\n"));

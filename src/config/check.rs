@@ -13,15 +13,18 @@ use dns::dns;
 pub(super) use exec::command;
 use exec::exec;
 use file::file;
+use grpc::grpc;
 use http::{http, tls};
 use push::push;
 use systemd::systemd;
 
-pub use dns::response_code;
+pub use dns::{DnsCheck, Record, response_code};
+pub use grpc::GrpcCheck;
 
 mod dns;
 mod exec;
 mod file;
+mod grpc;
 mod http;
 mod push;
 mod systemd;
@@ -51,6 +54,8 @@ pub(super) const PUSH: Keys = Keys { shared: &UNTIMED, now: &["ttl"], later: &LA
 const UDP: Keys = Keys { shared: &COMMON, now: &["port", "send", "expect"], later: &LATER };
 const UNIX: Keys = Keys { shared: &COMMON, now: &["path", "send", "expect"], later: &LATER };
 const DNS: Keys = Keys { shared: &COMMON, now: &["port", "query", "record", "expect", "transport"], later: &LATER };
+const GRPC: Keys =
+    Keys { shared: &COMMON, now: &["port", "service", "tls", "server-name", "ca-file", "insecure"], later: &LATER };
 
 const ANY: Keys = Keys {
     shared: &COMMON,
@@ -76,8 +81,10 @@ const ANY: Keys = Keys {
         "exists",
         "unit",
         "ttl",
+        "service",
+        "tls",
     ],
-    later: &["weight-from", "service", "tls"],
+    later: &LATER,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -89,12 +96,13 @@ enum Type {
     Udp,
     Unix,
     Dns,
+    Grpc,
     File,
     Systemd,
     Push,
 }
 
-const TYPES: [(&str, Type); 10] = [
+const TYPES: [(&str, Type); 11] = [
     ("tcp", Type::Tcp),
     ("http", Type::Http),
     ("https", Type::Https),
@@ -102,11 +110,11 @@ const TYPES: [(&str, Type); 10] = [
     ("udp", Type::Udp),
     ("unix", Type::Unix),
     ("dns", Type::Dns),
+    ("grpc", Type::Grpc),
     ("file", Type::File),
     ("systemd", Type::Systemd),
     ("push", Type::Push),
 ];
-const TYPES_LATER: [&str; 1] = ["grpc"];
 
 pub(super) struct CheckRead {
     /// Where certificates are not verified.
@@ -131,7 +139,7 @@ fn check(table: &Table<'_>, report: &mut Report) -> CheckRead {
         let text = v.text()?;
         values::name(text).map(|()| text.to_owned())
     });
-    let kind = table.need("type", report, check_type);
+    let kind = table.need("type", report, |v| values::word(v, &TYPES));
     match kind {
         Some(kind) => table.check(kind.keys(), &kind.others(), report),
         // The type is wrong or missing: a key of any type may be meant.
@@ -161,6 +169,11 @@ fn check(table: &Table<'_>, report: &mut Report) -> CheckRead {
         Type::File => file(table, report),
         Type::Systemd => systemd(table, report),
         Type::Push => push(table, report),
+        Type::Grpc => {
+            let tls = grpc::tls(table, report);
+            insecure_at = tls.as_ref().is_some_and(|tls| tls.insecure).then(|| table.at("insecure"));
+            grpc(table, tls, report)
+        }
     });
     let check = name.zip(kind).map(|(name, kind)| Check {
         name,
@@ -192,6 +205,7 @@ impl Type {
             Self::File => &FILE,
             Self::Systemd => &SYSTEMD,
             Self::Push => &PUSH,
+            Self::Grpc => &GRPC,
         }
     }
 
@@ -208,19 +222,6 @@ impl Type {
             }
         }
         others
-    }
-}
-
-fn check_type(value: &Value<'_>) -> Result<Type, Fault> {
-    match value.text()? {
-        text if TYPES_LATER.contains(&text) => {
-            let fault = Fault::new(
-                format!("checks of type {text:?} are not supported yet"),
-                "known, but not part of this version",
-            );
-            Err(fault.help(format!("supported: {}", TYPES.map(|(word, _)| word).join(", "))))
-        }
-        _ => values::word(value, &TYPES),
     }
 }
 

@@ -30,6 +30,7 @@ mod dial;
 mod dns;
 pub(super) mod exec;
 mod file;
+mod grpc;
 mod http;
 mod prepare;
 pub(super) mod process;
@@ -204,6 +205,7 @@ impl Work {
             },
             Talk::Udp(udp) => self.limit(run, &progress, udp::run(udp, run.from, address, &progress)).await,
             Talk::Dns(dns) => self.limit(run, &progress, dns::run(dns, run.from, address, &progress)).await,
+            Talk::Grpc(grpc) => self.limit(run, &progress, grpc.run(run.from, address, &progress)).await,
             Talk::Unix(unix) => match self.seats.take((service, check, address)) {
                 Some(seat) => self.limit(run, &progress, unix::run(unix, seat, &progress)).await,
                 None => self.report(run, Err(Bad::Fail("earlier runs still hang in connect(2)".to_owned()))).await,

@@ -43,6 +43,7 @@ fn switches_user(kind: &CheckKind) -> bool {
         | CheckKind::Udp(_)
         | CheckKind::Unix(_)
         | CheckKind::Dns(_)
+        | CheckKind::Grpc(_)
         | CheckKind::File(_)
         | CheckKind::Systemd(_)
         | CheckKind::Push(_) => false,

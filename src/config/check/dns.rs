@@ -6,7 +6,37 @@ use crate::config::nearest::nearest;
 use crate::config::report::{Fault, Report};
 use crate::config::tree::{Table, Value};
 use crate::config::values;
-use crate::config::{CheckKind, DnsCheck, Protocol, Record};
+use crate::config::{CheckKind, Protocol};
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DnsCheck {
+    pub port: u16,
+    /// Without the final dot; "." is the root.
+    pub query: String,
+    pub record: Record,
+    /// Any of these response codes passes; never empty.
+    pub codes: Vec<u16>,
+    /// All of them must be among the answers: words of a record as dig(1) prints it, without final dots and quotes.
+    pub answers: Vec<String>,
+    pub transport: Protocol,
+}
+
+/// Types of records that a check can ask for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Record {
+    A,
+    Aaaa,
+    Caa,
+    Cname,
+    Https,
+    Mx,
+    Ns,
+    Ptr,
+    Soa,
+    Srv,
+    Svcb,
+    Txt,
+}
 
 /// RFC 6895 §2.3, written as dig(1) prints them.
 const CODES: [(&str, u16); 14] = [

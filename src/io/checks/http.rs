@@ -64,7 +64,7 @@ impl Http {
             host,
             expect_status: check.expect_status.clone(),
             expect_body: check.expect_body.as_deref().map(Regex::new).transpose().map_err(|e| e.to_string())?,
-            tls: check.tls.as_ref().map(Secured::new).transpose()?,
+            tls: check.tls.as_ref().map(|tls| Secured::new(tls, "http/1.1")).transpose()?,
         })
     }
 
@@ -157,7 +157,7 @@ fn list(statuses: &[u16]) -> String {
     words::clean(&statuses.iter().map(u16::to_string).collect::<Vec<_>>().join(" or "))
 }
 
-fn bracketed(address: IpAddr) -> String {
+pub(super) fn bracketed(address: IpAddr) -> String {
     match address {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => format!("[{address}]"),
@@ -165,7 +165,7 @@ fn bracketed(address: IpAddr) -> String {
 }
 
 /// RFC 9110 §4.2: the port stands only where it is not the scheme's own.
-fn authority(host: &str, port: u16, tls: bool) -> String {
+pub(super) fn authority(host: &str, port: u16, tls: bool) -> String {
     if port == if tls { 443 } else { 80 } { host.to_owned() } else { format!("{host}:{port}") }
 }
 

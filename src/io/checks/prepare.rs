@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::BuildError;
 use super::exec::Exec;
 use super::file::File;
+use super::grpc::Grpc;
 use super::http::Http;
 use super::systemd::Systemd;
 use crate::config::{Check, CheckKind, Config, DnsCheck, Service, Target, TcpCheck, UdpCheck, UnixCheck};
@@ -37,6 +38,7 @@ pub(super) enum Talk {
     Dns(Box<DnsCheck>),
     File(File),
     Systemd(Systemd),
+    Grpc(Box<Grpc>),
 }
 
 impl Prepared {
@@ -58,6 +60,7 @@ impl Prepared {
             CheckKind::File(file) => Kind::Talk(Arc::new(Talk::File(File::new(file)))),
             CheckKind::Systemd(systemd) => Kind::Talk(Arc::new(Talk::Systemd(Systemd::new(systemd)))),
             CheckKind::Push(_) => Kind::Nothing,
+            CheckKind::Grpc(grpc) => Kind::Talk(Arc::new(Talk::Grpc(Box::new(Grpc::new(grpc).map_err(named)?)))),
         };
         Ok(Self { timeout: check.timeout, kind, target: check.target })
     }

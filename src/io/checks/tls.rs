@@ -1,4 +1,4 @@
-//! TLS for https checks: whom to trust, and which name to ask for.
+//! TLS for https and grpc checks: whom to trust, and which name to ask for.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -18,7 +18,7 @@ use tokio_rustls::client::TlsStream;
 use super::{Bad, words};
 use crate::config::Tls;
 
-/// What one https check needs of TLS, read and parsed once.
+/// What one check needs of TLS, read and parsed once.
 pub(super) struct Secured {
     connector: TlsConnector,
     /// `None`: the address is the name.
@@ -26,14 +26,15 @@ pub(super) struct Secured {
 }
 
 impl Secured {
-    pub(super) fn new(tls: &Tls) -> Result<Self, String> {
+    /// `protocol`: what is going to be spoken, as ALPN calls it.
+    pub(super) fn new(tls: &Tls, protocol: &str) -> Result<Self, String> {
         let name = match &tls.server_name {
             None => None,
             Some(name) => {
                 Some(ServerName::try_from(name.clone()).map_err(|_| format!("server-name {name:?} is not a name"))?)
             }
         };
-        Ok(Self { connector: TlsConnector::from(Arc::new(client(tls)?)), name })
+        Ok(Self { connector: TlsConnector::from(Arc::new(client(tls, protocol)?)), name })
     }
 
     pub(super) async fn handshake(&self, stream: TcpStream, to: IpAddr) -> Result<TlsStream<TcpStream>, Bad> {
@@ -42,7 +43,7 @@ impl Secured {
     }
 }
 
-fn client(tls: &Tls) -> Result<ClientConfig, String> {
+fn client(tls: &Tls, protocol: &str) -> Result<ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -60,7 +61,7 @@ fn client(tls: &Tls) -> Result<ClientConfig, String> {
     };
     // A resumed session does not show its certificate again: an expired one would go unseen.
     client.resumption = Resumption::disabled();
-    client.alpn_protocols = vec![b"http/1.1".to_vec()];
+    client.alpn_protocols = vec![protocol.as_bytes().to_vec()];
     Ok(client)
 }
 

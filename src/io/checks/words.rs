@@ -71,6 +71,29 @@ pub(super) fn http(error: &hyper::Error) -> String {
     cause.map_or_else(|| clean(&error.to_string()), io)
 }
 
+/// The same for HTTP/2. What h2 says is text to us: who found what wrong, and with what.
+pub(super) fn http2(error: &hyper::Error) -> String {
+    let closed = "connection closed without an answer in HTTP/2".to_owned();
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    let mut said = error.to_string();
+    for cause in causes {
+        match cause.downcast_ref::<io::Error>() {
+            // Its own words for these, without the number of an error.
+            Some(of_socket) if of_socket.raw_os_error().is_none() => return closed,
+            Some(of_socket) => return io(of_socket),
+            None => said = cause.to_string(),
+        }
+    }
+    let (who, what) = said.split_once(": ").unwrap_or((&said, ""));
+    match who {
+        _ if error.is_canceled() || error.is_closed() => closed,
+        "connection error detected" => clean(&format!("not an answer in HTTP/2: {what}")),
+        "connection error received" => clean(&format!("the server ended the HTTP/2 connection: {what}")),
+        "stream error received" => clean(&format!("the server broke off the call: {what}")),
+        _ => clean(&format!("HTTP/2: {said}")),
+    }
+}
+
 #[expect(clippy::wildcard_enum_match_arm, reason = "not our enum, and open: what operators meet has words of its own")]
 fn tls_error(error: &rustls::Error) -> String {
     match error {
