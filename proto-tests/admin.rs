@@ -9,7 +9,7 @@
 )]
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -17,11 +17,10 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
-use anycaster::engine::NotPushed;
 use anycaster::io::admin::{Admin, BindError, Push, QUERIES, Query, Reply, Request};
 use anycaster::status::metrics::Snapshot;
 use anycaster::status::{Counters, Explanation, PrefixNeighbor, Readiness, Status, Step};
-use push::OUTSIDE;
+use push::{OUTSIDE, pushed};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 
@@ -77,20 +76,6 @@ fn by_rote(status: &Status, request: Request) -> Reply {
         Request::Health => Reply::Healthy,
         Request::Ready => Reply::Ready(Readiness::new(&status.config, &status.neighbors)),
         Request::Push(push) => Reply::Pushed(pushed(&push)),
-    }
-}
-
-/// The service dns has a push check, outside, on one address, and alive, which is none; mail has one without an address.
-fn pushed(push: &Push) -> Result<Vec<IpAddr>, NotPushed> {
-    let here: Vec<IpAddr> = vec!["192.0.2.53".parse().unwrap()];
-    match (push.service.as_str(), push.check.as_str(), push.address) {
-        ("dns", "outside", address) if address.is_none_or(|address| here.contains(&address)) => Ok(here),
-        ("dns", "outside", _) => Err(NotPushed::NoAddress { here }),
-        ("dns", "alive", _) => Err(NotPushed::AnotherType),
-        ("dns", _, _) => Err(NotPushed::NoCheck { known: vec!["outside".to_owned(), "alive".to_owned()] }),
-        ("mail", _, None) => Ok(vec![]),
-        ("mail", _, Some(_)) => Err(NotPushed::NoAddress { here: vec![] }),
-        _ => Err(NotPushed::NoService { known: vec!["dns".to_owned(), "mail".to_owned()] }),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The daemon as a process: what signals do to it, and what it costs while nothing happens.
+//! The daemon as a process: what signals, files and pushes do to it, and what it costs while nothing happens.
 
 #![allow(
     clippy::disallowed_methods,
@@ -33,6 +33,11 @@ struct Daemon {
 
 impl Daemon {
     fn start() -> Self {
+        Self::checking("")
+    }
+
+    /// With checks; FOLDER in them stands for a folder of its own.
+    fn checking(checks: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let control = folder.path().join("control.sock");
         let config = folder.path().join("config.toml");
@@ -50,13 +55,9 @@ asn = 65001
 [services.dns]
 prefixes = ["192.0.2.53"]
 binding = {{ listen = ["tcp/53"] }}
-[[services.dns.checks]]
-name = "outside"
-type = "push"
-ttl = "2s"
-target = "192.0.2.53"
-"#,
-            control.display()
+{}"#,
+            control.display(),
+            checks.replace("FOLDER", folder.path().to_str().unwrap())
         );
         fs::write(&config, text).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_anycaster"));
@@ -90,12 +91,13 @@ target = "192.0.2.53"
         text
     }
 
-    /// Of its one check: state and detail.
-    fn check(&self) -> (String, String) {
+    /// Of each check: state and detail.
+    fn checks(&self) -> Vec<(String, String)> {
         let answer = self.ask("GET", "/services", "");
         let services: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
-        let word = |key: &str| services[0]["checks"][0][key].as_str().unwrap().to_owned();
-        (word("state"), word("detail"))
+        let word = |check: &serde_json::Value, key: &str| check[key].as_str().unwrap().to_owned();
+        let checks = services[0]["checks"].as_array().unwrap().iter();
+        checks.map(|check| (word(check, "state"), word(check, "detail"))).collect()
     }
 
     fn signal(&self, signal: Signal) {
@@ -149,21 +151,55 @@ fn a_hangup_is_answered_and_survived_and_a_termination_ends_with_success() {
 
 #[test]
 fn a_dead_mans_switch_is_held_by_pushes_and_falls_without_them() {
-    let daemon = Daemon::start();
+    let check = "name = \"outside\"\ntype = \"push\"\nttl = \"2s\"\ntarget = \"192.0.2.53\"";
+    let daemon = Daemon::checking(&format!("[[services.dns.checks]]\n{check}\n"));
     let push = || daemon.ask("PUT", "/services/dns/checks/outside/push", r#"{"ok":true,"detail":"seen from afar"}"#);
     let deadline = Instant::now() + PATIENCE;
-    while daemon.check() != ("up".to_owned(), "seen from afar".to_owned()) {
+    while daemon.checks() != [("up".to_owned(), "seen from afar".to_owned())] {
         assert!(push().ends_with("\r\n\r\n{\"addresses\":[\"192.0.2.53\"]}\n"));
-        assert!(Instant::now() < deadline, "{:?}", daemon.check());
+        assert!(Instant::now() < deadline, "{:?}", daemon.checks());
     }
-    while daemon.check() != ("down".to_owned(), "no push for 2s".to_owned()) {
+    while daemon.checks() != [("down".to_owned(), "no push for 2s".to_owned())] {
         std::thread::sleep(Duration::from_millis(20));
-        assert!(Instant::now() < deadline, "{:?}", daemon.check());
+        assert!(Instant::now() < deadline, "{:?}", daemon.checks());
     }
     let metrics = daemon.ask("GET", "/metrics", "");
     let timeouts = "anycaster_check_timeouts_total{service=\"dns\",check=\"outside\"} ";
     let counted = metrics.lines().find_map(|line| line.strip_prefix(timeouts)).unwrap().parse::<u32>().unwrap();
     assert!(counted > 0, "{metrics}");
+}
+
+#[test]
+fn a_file_that_comes_goes_and_grows_old_moves_its_checks() {
+    let common = "type = \"file\"\npath = \"FOLDER/loaded\"\ninterval = \"100ms\"\ntimeout = \"100ms\"\n";
+    let check = |name: &str, rest: &str| {
+        format!("[[services.dns.checks]]\nname = \"{name}\"\n{common}target = \"192.0.2.53\"\n{rest}\n")
+    };
+    let checks = [check("there", ""), check("absent", "exists = false"), check("young", "max-age = \"1h\"")].concat();
+    let daemon = Daemon::checking(&checks);
+    let path = daemon.folder.path().join("loaded");
+    let deadline = Instant::now() + PATIENCE;
+    let wait_for = |words: [(&str, &str); 3]| {
+        let expected = words.map(|(state, detail)| (state.to_owned(), detail.to_owned()));
+        while daemon.checks() != expected {
+            std::thread::sleep(Duration::from_millis(20));
+            assert!(Instant::now() < deadline, "{:?}, not {words:?}", daemon.checks());
+        }
+    };
+    let (no, there) = ("no such file", "it is there");
+    wait_for([("down", no), ("up", no), ("down", no)]);
+    let file = fs::File::create(&path).unwrap();
+    let now = std::time::SystemTime::now();
+    // So that its age is the same for a while.
+    file.set_modified(now + Duration::from_secs(600)).unwrap();
+    wait_for([("up", there), ("down", there), ("up", "0 ms old")]);
+    file.set_modified(now + Duration::from_secs(9000)).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while !daemon.checks()[2].1.starts_with("from the future: changed in 8") || daemon.checks()[2].0 != "down" {
+        assert!(Instant::now() < deadline, "{:?}", daemon.checks());
+    }
+    fs::remove_file(&path).unwrap();
+    wait_for([("down", no), ("up", no), ("down", no)]);
 }
 
 #[test]

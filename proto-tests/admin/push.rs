@@ -1,13 +1,28 @@
 //! Pushes: the one request with a body.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use anycaster::engine::NotPushed;
 use anycaster::io::admin::Push;
 
 use crate::{Server, error, send, status};
+
+/// The service dns has a push check, outside, on one address, and alive, which is none; mail has one without an address.
+pub(crate) fn pushed(push: &Push) -> Result<Vec<IpAddr>, NotPushed> {
+    let here: Vec<IpAddr> = vec!["192.0.2.53".parse().unwrap()];
+    match (push.service.as_str(), push.check.as_str(), push.address) {
+        ("dns", "outside", address) if address.is_none_or(|address| here.contains(&address)) => Ok(here),
+        ("dns", "outside", _) => Err(NotPushed::NoAddress { here }),
+        ("dns", "alive", _) => Err(NotPushed::AnotherType),
+        ("dns", _, _) => Err(NotPushed::NoCheck { known: vec!["outside".to_owned(), "alive".to_owned()] }),
+        ("mail", _, None) => Ok(vec![]),
+        ("mail", _, Some(_)) => Err(NotPushed::NoAddress { here: vec![] }),
+        _ => Err(NotPushed::NoService { known: vec!["dns".to_owned(), "mail".to_owned()] }),
+    }
+}
 
 pub(crate) const OUTSIDE: &str = "/services/dns/checks/outside/push";
 

@@ -110,6 +110,29 @@ fn a_program_inherits_three_descriptors() {
     }
 }
 
+/// Whatever the daemon was started with: here by a thread with a mask and a umask of its own.
+#[test]
+fn a_program_starts_as_from_a_login_shell() {
+    for (script, said) in [
+        ("pwd", "/"),
+        ("umask", "0022"),
+        ("echo $(grep SigBlk /proc/self/status)", "SigBlk: 0000000000000000"),
+        // Process group, session, terminal.
+        ("set -- $(cut -d')' -f2 /proc/$$/stat); echo $(($3 - $$)) $(($4 - $$)) $5", "0 0 0"),
+        ("(: > /dev/tty) 2>/dev/null || echo no terminal", "no terminal"),
+    ] {
+        let started = std::thread::spawn(move || {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS).unwrap();
+            nix::sys::stat::umask(nix::sys::stat::Mode::all());
+            let mut usr2 = nix::sys::signal::SigSet::empty();
+            usr2.add(nix::sys::signal::Signal::SIGUSR2);
+            usr2.thread_block().unwrap();
+            run(script)
+        });
+        assert_eq!(started.join().unwrap(), pass(said), "{script}");
+    }
+}
+
 #[test]
 fn a_flood_neither_blocks_nor_grows() {
     assert_eq!(run("head -c 20000000 /dev/zero | tr '\\0' x; echo; echo done"), pass("done"));

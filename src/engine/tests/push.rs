@@ -43,7 +43,9 @@ fn push(bench: &mut Bench, address: Option<&str>, pass: bool) {
 type Standing = Result<Option<Kept>, Held>;
 
 fn standings(bench: &Bench) -> [Standing; 2] {
-    [bench.standing(0), bench.standing(1)]
+    let both = [bench.standing(0), bench.standing(1)];
+    assert_eq!(bench.engine.recompute(bench.now), both, "incremental == full");
+    both
 }
 
 fn tick(bench: &mut Bench, millis: u64) -> [Standing; 2] {

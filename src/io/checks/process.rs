@@ -1,4 +1,4 @@
-//! One process group: started, awaited, and never left behind.
+//! One process group, alone in its session: started, awaited, and never left behind.
 //!
 //! ```text
 //!   start -> Running -- leader exits -> group killed, leader reaped, status known
@@ -13,7 +13,6 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -41,8 +40,7 @@ struct Process {
 impl Running {
     /// Blocks until the program is executed, which a dead file server can delay for ever: not for the check thread.
     pub(super) fn start(mut command: Command, identity: Option<Identity>, seat: Seat) -> io::Result<Self> {
-        command.process_group(0);
-        descriptors::before_exec(&mut command, identity);
+        descriptors::before_exec(&mut command, identity)?;
         let mut child = command.spawn()?;
         match descriptors::pidfd(&child) {
             Ok(pidfd) => Ok(Self { process: Some(Process { child, pidfd, _seat: seat }) }),
