@@ -322,9 +322,9 @@ pub struct TcpCheck {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UdpCheck {
     pub port: u16,
-    /// One datagram.
-    pub send: String,
-    /// Must occur in one of the datagrams that come back; `None`: any will do.
+    /// One datagram; `None`: an empty one.
+    pub send: Option<String>,
+    /// Must occur in one of the datagrams that come back. `None`: any will do, and with neither a port that is not refused.
     pub expect: Option<String>,
 }
 

@@ -16,7 +16,7 @@ const SHORT: Duration = Duration::from_millis(300);
 const QUERY: &str = "\u{12}\u{34}\u{1}\0\0\u{1}\0\0\0\0\0\0\u{3}www\u{7}example\u{4}test\0\0\u{1}\0\u{1}";
 
 fn udp(port: u16, send: &str, expect: Option<&str>) -> CheckKind {
-    CheckKind::Udp(UdpCheck { port, send: send.to_owned(), expect: expect.map(str::to_owned) })
+    CheckKind::Udp(UdpCheck { port, send: Some(send.to_owned()), expect: expect.map(str::to_owned) })
 }
 
 /// Answers each datagram with these.
@@ -67,6 +67,19 @@ fn where_nothing_listens_the_kernel_says_so_at_once() {
         assert_eq!(outcome, fail("port unreachable: nothing listens there"));
         assert!(took < crate::TIMEOUT / 2, "{took:?}");
     }
+}
+
+#[test]
+fn with_nothing_to_say_a_port_must_not_be_refused() {
+    let bare = |port| check_of(Target::Service, CheckKind::Udp(UdpCheck { port, send: None, expect: None }));
+    for address in [V4, V6] {
+        let silent = UdpSocket::bind((address, 0)).unwrap();
+        assert_eq!(once(bare(silent.local_addr().unwrap().port()), address), pass("not refused"));
+        assert_eq!(once(bare(answering(address, &[b"!"])), address), pass("answered"));
+        assert_eq!(once(bare(nobody(address)), address), fail("port unreachable: nothing listens there"));
+    }
+    let kind = |port| CheckKind::Udp(UdpCheck { port, send: None, expect: Some("ok".to_owned()) });
+    assert_eq!(once(check_of(Target::Service, kind(answering(V4, &[b"ok"]))), V4), pass("answered as expected"));
 }
 
 #[test]

@@ -151,7 +151,7 @@ fn the_reference_says_nothing_but_defaults() {
                 env: BTreeMap::new(),
             }),
         ),
-        default_check("udp", CheckKind::Udp(UdpCheck { port: 53, send: "ping".to_owned(), expect: None })),
+        default_check("udp", CheckKind::Udp(UdpCheck { port: 53, send: None, expect: None })),
         default_check(
             "unix",
             CheckKind::Unix(UnixCheck { path: PathBuf::from("/run/haproxy/admin.sock"), send: None, expect: None }),
@@ -227,7 +227,6 @@ command = ["/bin/true"]
 name = "e"
 type = "udp"
 port = 53
-send = "a"
 #udp
 [[services.dns.checks]]
 name = "f"
@@ -328,7 +327,7 @@ fn every_key_is_heard() {
         ),
         ("https", r#"port = 8443 | server-name = "a.example" | ca-file = "/a" | insecure = true"#),
         ("exec", r#"user = "nobody" | env = { A = "1" }"#),
-        ("udp", r#"expect = "b""#),
+        ("udp", r#"send = "a" | expect = "b""#),
         ("unix", r#"send = "a" | expect = "b""#),
         (
             "dns",

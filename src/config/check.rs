@@ -311,13 +311,10 @@ fn tcp(table: &Table<'_>, report: &mut Report) -> Option<CheckKind> {
 }
 
 fn udp(table: &Table<'_>, report: &mut Report) -> Option<CheckKind> {
-    let send = table.need("send", report, |v| match v.text()? {
-        "" => Err(Fault::new("a datagram of nothing", "should be what makes the service answer")),
-        text => Ok(text.to_owned()),
-    });
+    let send = table.read("send", report, plain_text);
     let expect = table.read("expect", report, plain_text);
     let port = table.need("port", report, values::port)?;
-    Some(CheckKind::Udp(UdpCheck { port, send: send?, expect }))
+    Some(CheckKind::Udp(UdpCheck { port, send, expect }))
 }
 
 /// unix(7): `sun_path` has 108 bytes, the last of them a zero.

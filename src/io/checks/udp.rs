@@ -2,12 +2,17 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use tokio::net::UdpSocket;
 
 use super::tcp::{find, first_line};
 use super::{Bad, Phase, Progress, dial, words};
 use crate::config::UdpCheck;
+
+/// With nothing to say nothing may be answered: a port that nobody has is refused by the host itself at once, and by one
+/// in the same data centre within this time.
+const REFUSED: Duration = Duration::from_millis(5);
 
 /// No datagram is longer.
 const MOST_READ: usize = 65_535;
@@ -19,8 +24,14 @@ pub(super) async fn run(
     progress: &Progress,
 ) -> Result<String, Bad> {
     let socket = dial::datagrams(from, SocketAddr::new(to, check.port))?;
-    send(&socket, check.send.as_bytes(), progress).await?;
+    send(&socket, check.send.as_deref().unwrap_or_default().as_bytes(), progress).await?;
     let mut heard = Vec::new();
+    if let UdpCheck { send: None, expect: None, .. } = check {
+        return match tokio::time::timeout(REFUSED, hear(&socket, &mut heard)).await {
+            Ok(heard) => heard.map(|()| "answered".to_owned()),
+            Err(_) => Ok("not refused".to_owned()),
+        };
+    }
     loop {
         hear(&socket, &mut heard).await?;
         match &check.expect {
