@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anycaster::config::{CheckKind, Target, UdpCheck};
 use anycaster::engine::Outcome;
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::configured::check;
 use crate::servers::dnsmasq;
@@ -67,6 +68,32 @@ fn where_nothing_listens_the_kernel_says_so_at_once() {
         assert_eq!(outcome, fail("port unreachable: nothing listens there"));
         assert!(took < crate::TIMEOUT / 2, "{took:?}");
     }
+}
+
+/// As from a router far away: the check waits already when the ICMP message comes.
+#[test]
+fn what_the_network_says_late_is_heard() {
+    let Ok(icmp) = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)) else {
+        eprintln!("SKIPPED: a raw socket needs root");
+        return;
+    };
+    let socket = UdpSocket::bind((V4, 0)).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let (_, from) = socket.recv_from(&mut [0; 8]).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        // RFC 792: port unreachable, with the IP and the UDP header of what could not be delivered.
+        let mut message =
+            vec![3, 3, 0, 0, 0, 0, 0, 0, 0x45, 0, 0, 29, 0, 0, 0, 0, 64, 17, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1];
+        message.extend([from.port().to_be_bytes(), port.to_be_bytes(), [0, 9], [0, 0]].concat());
+        let sum: u32 = message.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
+        let sum = !((sum >> 16) + (sum & 0xffff)) as u16;
+        message[2..4].copy_from_slice(&sum.to_be_bytes());
+        icmp.send_to(&message, &from.into()).unwrap();
+    });
+    let (outcome, took) = Bench::new(vec![check_of(Target::Service, udp(port, "?", None))]).once(V4);
+    assert_eq!(outcome, fail("port unreachable: nothing listens there"));
+    assert!((Duration::from_millis(50)..crate::TIMEOUT / 2).contains(&took), "{took:?}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use super::tcp::{find, first_line};
@@ -49,11 +50,23 @@ pub(super) async fn send(socket: &UdpSocket, datagram: &[u8], progress: &Progres
     Ok(())
 }
 
-/// One datagram, whole.
+/// One datagram, whole. While there is none, there is no room for one either: many runs may wait at once.
 pub(super) async fn hear(socket: &UdpSocket, heard: &mut Vec<u8>) -> Result<(), Bad> {
-    heard.clear();
-    heard.reserve(MOST_READ);
-    socket.recv_buf(heard).await.map(|_length| ()).map_err(|error| failed(&error))
+    loop {
+        // What comes back as ICMP makes a socket erroneous, not readable.
+        socket.ready(Interest::READABLE | Interest::ERROR).await.map_err(|error| failed(&error))?;
+        let error = socket.try_io(Interest::ERROR, || socket.take_error()?.ok_or(io::ErrorKind::WouldBlock.into()));
+        if let Ok(error) = error {
+            return Err(failed(&error));
+        }
+        heard.clear();
+        heard.reserve(MOST_READ);
+        match socket.try_recv_buf(heard) {
+            Ok(_length) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(failed(&error)),
+        }
+    }
 }
 
 /// What ICMP says of the datagram sent is an error of the socket.
