@@ -56,22 +56,66 @@ fn external(path: Path) -> Path {
     Path { local_preference: None, communities, ..path }
 }
 
+const SERVICE: &str = "[services.web]\nprefixes = [\"192.0.2.53\", \"2001:db8::53\"]\n";
+
 pub fn an_internal_session_carries_the_local_preference(kind: Kind) {
-    let tables = "[services.web]\nprefixes = [\"192.0.2.53\", \"2001:db8::53\"]\nlocal-preference = 250";
-    let rack = Rack::one(kind, Over::Ipv4Internal, tables);
-    wait_equal("the routes", seconds(10), &rack.full_view(&WEB), || rack.view(&WEB));
-    for prefix in WEB {
-        let paths = rack.tor.paths(prefix);
-        let seen: Vec<_> = paths.iter().map(|path| (path.local_preference, path.as_path.clone())).collect();
-        assert_eq!(seen, [(Some(250), vec![])], "{prefix}");
+    for over in [Over::Ipv4Internal, Over::Ipv6Internal] {
+        let mut rack = Rack::new(kind, 2, over);
+        for host in &mut rack.hosts {
+            host.bind_web();
+            host.start_as("\"internal\"", "", &format!("{SERVICE}local-preference = 250\nmed = 7\norigin = \"egp\"\n"));
+        }
+        rack.wait_established();
+        wait_equal("the routes", seconds(10), &rack.full_view(&WEB), || rack.view(&WEB));
+        for prefix in WEB {
+            let wanted = rack.hosts.iter().map(|host| Path {
+                from: host.as_peer().address,
+                as_path: vec![],
+                origin: "EGP".to_owned(),
+                next_hop: host.next_hop(prefix),
+                med: Some(7),
+                local_preference: Some(250),
+                communities: vec![],
+                large_communities: vec![],
+                bandwidth: Some(1_250_000_000),
+            });
+            assert_eq!(rack.tor.paths(prefix), wanted.collect::<Vec<_>>(), "{prefix} over {over:?}");
+        }
     }
 }
 
 pub fn an_ipv6_session_carries_ipv4_routes(kind: Kind) {
-    let tables = "[services.web]\nprefixes = [\"192.0.2.53\", \"2001:db8::53\"]";
-    let rack = Rack::one(kind, Over::Ipv6, tables);
-    // The view's next hops are the kernel's: "via inet6 fd97:1::2" for the IPv4 route.
+    let rack = Rack::one(kind, Over::Ipv6, SERVICE);
+    // With RFC 8950 the next hops of the view are the kernel's "via inet6 fd97:1::2" for the IPv4 route.
     wait_equal("the routes", seconds(10), &rack.full_view(&WEB), || rack.view(&WEB));
     let hops: Vec<_> = WEB.iter().flat_map(|prefix| rack.tor.paths(prefix)).map(|path| path.next_hop).collect();
-    assert_eq!(hops, ["fd97:1::2", "fd97:1::2"]);
+    let ipv4 = if kind.takes_ipv6_next_hops_for_ipv4() { "fd97:1::2" } else { "10.97.1.2" };
+    assert_eq!(hops, [ipv4, "fd97:1::2"]);
+}
+
+pub fn a_link_without_ipv4_carries_ipv4_routes_where_the_router_can(kind: Kind) {
+    let rack = Rack::one(kind, Over::Ipv6Only, SERVICE);
+    let mut wanted = rack.full_view(&WEB);
+    let mut held: [Option<&str>; 2] = [None, None];
+    if !kind.takes_ipv6_next_hops_for_ipv4() {
+        wanted.insert(WEB[0].to_owned(), (vec![], vec![]));
+        held[0] = Some("no-next-hop");
+    }
+    wait_equal("the routes", seconds(10), &wanted, || rack.view(&WEB));
+    let status = rack.daemon().get("/status");
+    let prefixes = status["services"][0]["prefixes"].as_array().expect("prefixes");
+    let why: Vec<_> = prefixes.iter().map(|entry| entry["neighbors"][0]["held"].as_str()).collect();
+    assert_eq!(why, held, "{status}");
+}
+
+pub fn a_non_transitive_bandwidth_is_what_the_router_makes_of_it(kind: Kind) {
+    for (over, internal) in [(Over::Ipv4, false), (Over::Ipv4Internal, true)] {
+        let mut rack = Rack::new(kind, 1, over);
+        rack.hosts[0].bind_web();
+        rack.hosts[0].start("link-bandwidth = \"non-transitive\"", SERVICE);
+        rack.wait_established();
+        wait_equal("the routes", seconds(10), &rack.full_view(&WEB), || rack.view(&WEB));
+        let seen: Vec<_> = WEB.iter().flat_map(|prefix| rack.tor.paths(prefix)).map(|path| path.bandwidth).collect();
+        assert_eq!(seen, [kind.non_transitive_bandwidth(internal); 2], "over {over:?}");
+    }
 }

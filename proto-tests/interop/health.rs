@@ -50,6 +50,28 @@ fn deprefers(rack: &Rack) {
     assert_eq!(rack.sessions(), before, "a session was reset");
 }
 
+/// RFC 8326 section 4: inside one AS the least local preference is what counts, and the AS path stays empty.
+pub fn deprefer_on_an_internal_session_is_local_preference_0(kind: Kind) {
+    let rack = Rack::one(
+        kind,
+        Over::Ipv4Internal,
+        &format!("{SERVICE}local-preference = 250\n[services.web.health]\nwhen-down = \"deprefer\"\n{CHECK}"),
+    );
+    let seen = || {
+        let paths = WEB.iter().flat_map(|prefix| rack.tor.paths(prefix));
+        paths.map(|path| (path.local_preference, path.communities, path.as_path, path.bandwidth)).collect::<Vec<_>>()
+    };
+    let normal = vec![(Some(250), vec![], vec![], Some(1_250_000_000)); 2];
+    let deprefered = vec![(Some(0), vec!["65535:0".to_owned()], vec![], Some(12_500_000)); 2];
+    wait_equal("the routes", seconds(10), &normal, seen);
+    let before = rack.sessions();
+    rack.host().nginx.set_unwell(true);
+    wait_equal("local preference 0", seconds(5), &deprefered, seen);
+    rack.host().nginx.set_unwell(false);
+    wait_equal("the routes as before", seconds(5), &normal, seen);
+    assert_eq!(rack.sessions(), before, "a session was reset");
+}
+
 pub fn quorum_any_needs_one_passing_check(kind: Kind) {
     let tables = format!(
         "{SERVICE}[services.web.health]\nquorum = \"any\"\n{CHECK}

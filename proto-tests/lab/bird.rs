@@ -115,6 +115,32 @@ impl Router for Bird {
         line.rsplit('/').next().and_then(|word| word.trim().parse().ok()).expect("a hold time")
     }
 
+    fn negotiated(&self, neighbor: &str) -> Vec<String> {
+        // Two indented lists, "Local capabilities" and "Neighbor capabilities".
+        let shown = self.describe(neighbor);
+        let (local, remote) = shown.split_once("Neighbor capabilities").unwrap_or_default();
+        let (_, local) = local.split_once("Local capabilities").unwrap_or_default();
+        let lines = |text: &str| -> Vec<String> {
+            let families = |line: &str| line.trim().strip_prefix("AF announced: ").map(str::to_owned);
+            let families: Vec<String> = text.lines().filter_map(families).collect();
+            let families = families.iter().flat_map(|line| line.split(' ')).map(|family| format!("{family}-unicast"));
+            let names = [
+                ("Route refresh", "route-refresh"),
+                ("Extended next hop", "extended-next-hop"),
+                ("Extended message", "extended-message"),
+                ("4-octet AS numbers", "four-octet-as"),
+                ("Enhanced refresh", "enhanced-route-refresh"),
+            ];
+            let said = |words: &str| text.lines().any(|line| line.trim() == words);
+            let names = names.iter().filter(|(words, _)| said(words)).map(|(_, name)| (*name).to_owned());
+            families.chain(names).collect()
+        };
+        let (local, remote) = (lines(local), lines(remote));
+        let mut both: Vec<String> = local.into_iter().filter(|name| remote.contains(name)).collect();
+        both.sort();
+        both
+    }
+
     fn refresh(&self, neighbor: &str) {
         self.birdc(&format!("reload in {}", self.protocol(neighbor)));
     }

@@ -116,6 +116,29 @@ impl Router for Frr {
         self.neighbor(neighbor)["bgpTimerHoldTimeMsecs"].as_u64().expect("a hold time") / 1000
     }
 
+    fn negotiated(&self, neighbor: &str) -> Vec<String> {
+        let shown = &self.neighbor(neighbor)["neighborCapabilities"];
+        let families = &shown["multiprotocolExtensions"];
+        let both = |value: &Value| value == "advertisedAndReceived" || value["advertisedAndReceived"] == true;
+        let names = [
+            ("ipv4-unicast", both(&families["ipv4Unicast"])),
+            ("ipv6-unicast", both(&families["ipv6Unicast"])),
+            // "advertisedAndReceivedNew" is RFC 2918; the old one is a vendor's own from before it.
+            (
+                "route-refresh",
+                shown["routeRefresh"].as_str().is_some_and(|text| text.starts_with("advertisedAndReceived")),
+            ),
+            ("extended-next-hop", both(&shown["extendedNexthop"])),
+            ("extended-message", both(&shown["extendedMessage"])),
+            ("four-octet-as", both(&shown["4byteAs"])),
+            ("enhanced-route-refresh", both(&shown["enhancedRouteRefresh"])),
+        ];
+        let mut names: Vec<String> =
+            names.into_iter().filter(|&(_, both)| both).map(|(name, _)| name.to_owned()).collect();
+        names.sort();
+        names
+    }
+
     fn refresh(&self, neighbor: &str) {
         for family in ["ipv4", "ipv6"] {
             self.vtysh(&format!("clear bgp {family} unicast {neighbor} soft in"));

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   host namespace                    router namespace
-//!   Daemon, Service, lo: 192.0.2.53   Frr | Bird | FakeNeighbor
+//!   Daemon, Service, lo: 192.0.2.53   Frr | Bird | GoBgp | OpenBgpd | FakeNeighbor
 //!          eth1 10.97.1.2  ----------  h1 10.97.1.1
 //! ```
 
@@ -12,7 +12,9 @@ pub mod bird;
 pub mod daemon;
 pub mod fake;
 pub mod frr;
+pub mod gobgp;
 pub mod namespace;
+pub mod openbgpd;
 pub mod router;
 pub mod service;
 

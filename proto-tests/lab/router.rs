@@ -44,10 +44,18 @@ pub trait Router {
     /// Sorted by neighbor.
     fn paths(&self, prefix: &str) -> Vec<Path>;
 
+    /// Where it sends a host prefix, sorted: the kernel's next hops. A router that installs no routes says what it would use.
+    fn next_hops(&self, prefix: &str) -> Vec<String> {
+        self.namespace().next_hops(prefix)
+    }
+
     fn session(&self, neighbor: &str) -> Session;
 
     /// What was negotiated, in seconds.
     fn hold_time(&self, neighbor: &str) -> u64;
+
+    /// The capabilities that both sides offered, by the daemon's names for them, sorted; of those only.
+    fn negotiated(&self, neighbor: &str) -> Vec<String>;
 
     /// Asks the neighbor for all its routes again (RFC 2918).
     fn refresh(&self, neighbor: &str);
