@@ -21,6 +21,7 @@ mod health;
 mod leaving;
 mod rack;
 mod session;
+mod tor;
 
 /// Every scenario is one function of the router's kind, and so four tests.
 macro_rules! with_each_router {
@@ -62,4 +63,7 @@ with_each_router!(
     session::a_route_refresh_is_answered_without_a_flap,
     session::both_sides_say_the_same_of_what_was_negotiated,
     session::the_smaller_hold_time_is_used,
+    tor::two_servers_are_one_weighted_route_and_nothing_else_gets_in_or_out,
+    tor::graceful_shutdown_moves_the_traffic_and_the_last_resort_stays,
+    tor::too_many_prefixes_end_this_session_only,
 );

@@ -18,8 +18,14 @@ pub struct Bird {
 
 impl Bird {
     pub fn start(namespace: Namespace, asn: u32, peers: &[Peer]) -> Self {
+        Self::with_config(namespace, &configuration(asn, peers), peers)
+    }
+
+    /// The `interface` of a peer is the name of its protocol in the text.
+    pub fn with_config(namespace: Namespace, text: &str, peers: &[Peer]) -> Self {
         let scratch = Scratch::new();
-        let config = scratch.write("bird.conf", &configuration(asn, peers, &scratch));
+        let log = format!("log \"{}/bird.log\" all;\ndebug protocols {{ states }};\n", scratch.path().display());
+        let config = scratch.write("bird.conf", &(log + text));
         let socket = scratch.file("bird.ctl");
         let mut command = Command::new("bird");
         command.arg("-f").arg("-c").arg(config).arg("-s").arg(&socket).arg("-P").arg(scratch.file("bird.pid"));
@@ -45,10 +51,9 @@ impl Bird {
     }
 }
 
-fn configuration(asn: u32, peers: &[Peer], scratch: &Scratch) -> String {
+fn configuration(asn: u32, peers: &[Peer]) -> String {
     let mut text = format!(
-        "log \"{}/bird.log\" all; router id 10.97.0.1;
-debug protocols {{ states }};
+        "router id 10.97.0.1;
 protocol device {{}}
 protocol direct {{ ipv4; ipv6; }}
 protocol kernel k4 {{ merge paths yes limit 64; ipv4 {{ import none; export where source = RTS_BGP; }}; }}
@@ -62,8 +67,7 @@ template bgp HOST {{
   ipv4 {{ import filter from_host; export none; extended next hop yes; }};
   ipv6 {{ import filter from_host; export none; }};
 }}
-",
-        scratch.path().display()
+"
     );
     for Peer { interface, local, address, asn } in peers {
         let _ = writeln!(

@@ -12,33 +12,55 @@ use super::{Scratch, find_program, seconds, wait_for};
 pub struct Frr {
     // Before the namespace: the order of fields is the order of dropping.
     bgpd: Process,
-    _zebra: Process,
+    _others: Vec<Process>,
     namespace: Namespace,
     scratch: Scratch,
 }
 
 impl Frr {
     pub fn start(namespace: Namespace, asn: u32, peers: &[Peer]) -> Self {
+        let frr = Self::with_config(namespace, &configuration(asn, peers));
+        frr.wait_for_neighbors(peers);
+        frr
+    }
+
+    /// The text is a whole frr.conf: vtysh gives each daemon its lines.
+    pub fn with_config(namespace: Namespace, text: &str) -> Self {
         let scratch = Scratch::new();
         let owned = Command::new("chown").arg("frr:frr").arg(scratch.path()).status();
         assert!(owned.is_ok_and(|status| status.success()), "chown frr:frr");
-        let zebra_text = format!("hostname tor\nlog file {}/zebra.log\n", scratch.path().display());
-        scratch.write("zebra.conf", &zebra_text);
-        scratch.write("bgpd.conf", &configuration(asn, peers, &scratch));
+        for name in ["zebra", "staticd", "bgpd"] {
+            let text = format!("hostname tor\nlog file {}/{name}.log\n", scratch.path().display());
+            scratch.write(&format!("{name}.conf"), &text);
+        }
+        let config = scratch.write("frr.conf", text);
         let zebra = start_daemon(&namespace, &scratch, "zebra");
         wait_for("zebra's socket", seconds(15), || {
             if scratch.file("zserv.api").exists() { Ok(()) } else { Err("not there".to_owned()) }
         });
+        let staticd = start_daemon(&namespace, &scratch, "staticd");
         let bgpd = start_daemon(&namespace, &scratch, "bgpd");
-        let mut frr = Self { bgpd, _zebra: zebra, namespace, scratch };
-        wait_for("bgpd to know its neighbors", seconds(15), || {
+        let mut frr = Self { bgpd, _others: vec![staticd, zebra], namespace, scratch };
+        wait_for("bgpd and staticd to answer", seconds(15), || {
             let running = frr.bgpd.running();
             assert!(running, "bgpd: {:?}", std::fs::read_to_string(frr.scratch.file("bgpd.said")));
-            let said = frr.vtysh("show bgp neighbors json");
+            let said = frr.vtysh("show daemons");
+            if said.contains("bgpd") && said.contains("staticd") { Ok(()) } else { Err(said) }
+        });
+        let mut vtysh = Command::new("vtysh");
+        vtysh.arg("--vty_socket").arg(frr.scratch.path()).arg("-f").arg(config).stdin(Stdio::null());
+        let output = vtysh.output().expect("vtysh");
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        assert!(output.status.success() && !said.contains('%'), "FRR does not take its configuration: {said}");
+        frr
+    }
+
+    fn wait_for_neighbors(&self, peers: &[Peer]) {
+        wait_for("bgpd to know its neighbors", seconds(15), || {
+            let said = self.vtysh("show bgp neighbors json");
             let known = serde_json::from_str::<Value>(&said).map_err(|error| format!("{error}: {said}"))?;
             if peers.iter().all(|peer| known[&peer.address].is_object()) { Ok(()) } else { Err(said) }
         });
-        frr
     }
 
     pub fn vtysh(&self, command: &str) -> String {
@@ -68,11 +90,10 @@ fn start_daemon(namespace: &Namespace, scratch: &Scratch, name: &str) -> Process
     namespace.spawn(command.stdout(Stdio::null()).stderr(said))
 }
 
-fn configuration(asn: u32, peers: &[Peer], scratch: &Scratch) -> String {
+fn configuration(asn: u32, peers: &[Peer]) -> String {
     let mut text = format!(
-        "hostname tor\nlog file {}/bgpd.log\nrouter bgp {asn}\n bgp router-id 10.97.0.1\n \
-         no bgp ebgp-requires-policy\n no bgp default ipv4-unicast\n bgp bestpath as-path multipath-relax\n",
-        scratch.path().display()
+        "router bgp {asn}\n bgp router-id 10.97.0.1\n \
+         no bgp ebgp-requires-policy\n no bgp default ipv4-unicast\n bgp bestpath as-path multipath-relax\n"
     );
     for Peer { address, asn, .. } in peers {
         let _ = write!(
