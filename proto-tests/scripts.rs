@@ -20,28 +20,36 @@
 //!
 //! The folders `frr`, `bird`, `gobgp` and `openbgpd` hold conversations with real routers: each is a scenario of
 //! `scenarios/`, with what that router said to it. Played like all others, they need no router; as root, where the
-//! router is installed, it is asked again and must still say the same. `RECORD=1` writes that down. Their lines have more
-//! words, which make the router speak and mean nothing to the session:
+//! router is installed, it is asked again and must still say the same. `RECORD=1` writes that down, `SCENARIO=NAME` asks
+//! for one only, and a scenario's `# not ROUTER: why` leaves that router out. Their lines have more words, which make the
+//! router speak and mean nothing to the session:
 //!
 //! ```text
-//! +0.0  tor   shutdown TEXT | reset | refresh | forget | stop      what its operator does to this neighbor
-//! +0.0  await TEXT…                               read what it says until each word was part of a line of its own, or
-//!                                                 `up` or `down`: until the session is; at the latest until it is over
+//! +0.0  tor   shutdown TEXT | reset | refresh | forget       what its operator does to this neighbor
+//! +0.0  await TEXT…                               read what it says until each word was part of a line, or that it has
+//!                                                 said all of `ipv4-routes` or `ipv6-routes`, or that we are `up`; ends
+//!                                                 also when the connection is `over`
+//! +0.0  await table PREFIX…                       until its table has these routes of ours
+//! +0.0  table PREFIX…                             what that table has of all our routes
 //! +0.0  raw   MESSAGE                             octets on the session's connection that the session knows nothing of
 //! +0.0  we    fall silent                         what the session says from here on does not reach the router
 //! +0.0  we    dial again                          a second connection, with the same OPEN
-//! +0.0  again MESSAGE | close | reset             what came back on that one
+//! +0.0  await again                               all that comes back on that one
+//! +0.0  again MESSAGE | close                     and what it was
 //! ```
 //!
 //! The times are the author's: what was recorded has its order, not its duration. KEEPALIVEs of an established session
 //! are left out.
 #![allow(
     clippy::disallowed_methods,
+    clippy::disallowed_types,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test reads its own files, whether to bless them, and stops at a script it does not understand"
+    dead_code,
+    unreachable_pub,
+    reason = "a test reads its own files, whether to bless them, and stops at a script it does not understand; it uses a part of the laboratory"
 )]
 
 use std::fmt::Write as _;
@@ -50,10 +58,19 @@ use std::path::{Path, PathBuf};
 use crate::coverage::Seen;
 use crate::play::Play;
 
+#[path = "lab/mod.rs"]
+mod lab;
+
 #[path = "scripts/coverage.rs"]
 mod coverage;
 #[path = "scripts/play.rs"]
 mod play;
+#[path = "scripts/record.rs"]
+mod record;
+#[path = "scripts/routers.rs"]
+mod routers;
+#[path = "scripts/tor.rs"]
+mod tor;
 #[path = "scripts/words.rs"]
 mod words;
 

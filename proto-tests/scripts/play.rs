@@ -15,8 +15,8 @@ use bytes::{Bytes, BytesMut};
 use crate::coverage::Seen;
 use crate::words::{CODEC, end_of_rib, family, message, said};
 
-/// Who speaks in an author's line. What `raw` and `again` say goes past the session; `tor` and `await` are for recording.
-const AUTHORS: [&str; 7] = ["we", "peer", "raw", "again", "tor", "await", "end"];
+/// Who speaks in an author's line. What `raw` and `again` say goes past the session; `tor`, `await` and `table` are about the router.
+const AUTHORS: [&str; 8] = ["we", "peer", "raw", "again", "tor", "await", "table", "end"];
 
 pub(crate) struct Play {
     session: Session,
@@ -81,6 +81,11 @@ impl Play {
         }
     }
 
+    /// The time as a line begins.
+    pub(crate) fn now(&self) -> String {
+        at(self.now)
+    }
+
     /// Idle until somebody starts it is called Stopped here.
     pub(crate) fn state(&self) -> &'static str {
         match self.session.status() {
@@ -110,7 +115,7 @@ impl Play {
             ("again", ["close" | "reset"]) => self.session.closed(self.now, SECOND, &Closed::ByPeer),
             ("again", words) => self.session.received(self.now, SECOND, &message(words)),
             ("raw", words) => drop(message(words)),
-            ("tor" | "await", _) | ("end", []) => {}
+            ("tor" | "await" | "table", _) | ("end", []) => {}
             unknown => panic!("{unknown:?}"),
         }
     }
@@ -152,7 +157,8 @@ impl Play {
             large_communities: Vec::new(),
             link_bandwidth: None,
         };
-        let Some(negotiated) = self.session.status().negotiated else { panic!("announce without a session") };
+        // Without a session the routes stay where they are.
+        let Some(negotiated) = self.session.status().negotiated else { return };
         for prefix in prefixes {
             let prefix = prefix.parse().unwrap();
             let next_hop = match Family::of(&prefix) {
