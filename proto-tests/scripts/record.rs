@@ -185,6 +185,8 @@ impl<'a> Recorder<'a> {
             while self.hear(Duration::from_millis(1), prefixes) {}
             let has = self.table.routes_of(number);
             if prefixes.iter().all(|prefix| has.contains(prefix)) {
+                // A table is read prefix by prefix: once more, so that all of it is from after that moment.
+                let has = self.table.routes_of(number);
                 return self.heard("table", &has.join(" "));
             }
             assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} for {prefixes:?}:\n{}", self.play.text);
