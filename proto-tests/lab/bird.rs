@@ -44,6 +44,13 @@ impl Bird {
         String::from_utf8_lossy(&birdc.output().expect("birdc").stdout).into_owned()
     }
 
+    /// Changes its configuration, and returns what birdc says to that.
+    pub fn reconfigure(&self, change: impl FnOnce(&str) -> String) -> String {
+        let text = std::fs::read_to_string(self.scratch.file("bird.conf")).expect("BIRD's configuration");
+        self.scratch.write("bird.conf", &change(&text));
+        self.birdc("configure")
+    }
+
     /// Protocols are called after the router's interface.
     fn protocol(&self, neighbor: &str) -> &str {
         let peer = self.peers.iter().find(|peer| peer.address == neighbor);

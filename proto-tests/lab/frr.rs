@@ -64,8 +64,16 @@ impl Frr {
     }
 
     pub fn vtysh(&self, command: &str) -> String {
+        self.vtysh_lines(&[command])
+    }
+
+    /// One after the other, each in the mode that the one before has led to.
+    pub fn vtysh_lines<T: AsRef<str>>(&self, lines: &[T]) -> String {
         let mut vtysh = Command::new("vtysh");
-        vtysh.arg("--vty_socket").arg(self.scratch.path()).args(["-c", command]);
+        vtysh.arg("--vty_socket").arg(self.scratch.path());
+        for line in lines {
+            vtysh.args(["-c", line.as_ref()]);
+        }
         let output = vtysh.stdin(Stdio::null()).output().expect("vtysh");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }

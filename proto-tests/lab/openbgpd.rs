@@ -57,6 +57,18 @@ impl OpenBgpd {
         bgpctl(&self.scratch, command)
     }
 
+    /// The same, where a word may have blanks in it.
+    pub fn bgpctl_words(&self, words: &[&str]) -> String {
+        bgpctl_words(&self.scratch, words)
+    }
+
+    /// Changes its configuration, and returns what bgpctl says to that.
+    pub fn reconfigure(&self, change: impl FnOnce(&str) -> String) -> String {
+        let text = std::fs::read_to_string(self.scratch.file("bgpd.conf")).expect("OpenBGPD's configuration");
+        self.scratch.write("bgpd.conf", &change(&text));
+        self.bgpctl("reload")
+    }
+
     fn json(&self, command: &str) -> Value {
         let said = self.bgpctl(&format!("-j {command}"));
         serde_json::from_str(&said).unwrap_or_else(|error| panic!("{command}: {error}: {said}"))
@@ -82,8 +94,12 @@ impl Drop for OpenBgpd {
 }
 
 fn bgpctl(scratch: &Scratch, command: &str) -> String {
+    bgpctl_words(scratch, &command.split(' ').collect::<Vec<_>>())
+}
+
+fn bgpctl_words(scratch: &Scratch, words: &[&str]) -> String {
     let mut bgpctl = Command::new("bgpctl");
-    bgpctl.arg("-s").arg(scratch.file("bgpd.sock")).args(command.split(' ')).stdin(Stdio::null());
+    bgpctl.arg("-s").arg(scratch.file("bgpd.sock")).args(words).stdin(Stdio::null());
     String::from_utf8_lossy(&bgpctl.output().expect("bgpctl").stdout).into_owned()
 }
 
