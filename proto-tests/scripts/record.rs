@@ -13,7 +13,7 @@ use crate::tor::{self, Table, Tor};
 use crate::words::{message, words};
 
 /// Longer than any router takes for anything here: the longest is a hold time of 3 s, which BIRD makes 4.5.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(12);
 
 pub(crate) struct Recorder<'a> {
     play: Play,
