@@ -1,3 +1,5 @@
+mod octets;
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
