@@ -98,6 +98,7 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{CheckKind, PushCheck, Target, WhenDown};
 
     /// `+` passes, `-` fails, `!` nobody has spoken in time; the verdicts after each result as u, U(p), D(own).
     fn run(rise: u8, fall: u8, results: &str) -> String {
@@ -139,6 +140,64 @@ mod tests {
         ];
         for (rise, fall, results, verdicts) in table {
             assert_eq!(run(rise, fall, results), verdicts, "rise {rise} fall {fall} {results}");
+        }
+    }
+
+    fn check(fast_interval: Option<Duration>, jitter: u8) -> Check {
+        let two = NonZeroU8::new(2).unwrap();
+        Check {
+            name: "alive".into(),
+            interval: Duration::from_secs(10),
+            timeout: Duration::from_secs(1),
+            fast_interval,
+            jitter,
+            rise: two,
+            fall: two,
+            on_fail: WhenDown::Withdraw,
+            target: Target::Service,
+            kind: CheckKind::Push(PushCheck { ttl: Duration::from_secs(1) }),
+        }
+    }
+
+    /// Before a verdict, and while the newest results speak against it.
+    #[test]
+    fn a_check_in_doubt_is_asked_sooner() {
+        let fast = check(Some(Duration::from_secs(1)), 0);
+        for (results, seconds) in [
+            ("", 1),
+            ("+", 1),
+            ("++", 10),
+            ("++-", 1),
+            ("++-+", 10),
+            ("++--", 10),
+            ("++--+", 1),
+            ("++--+-", 10),
+            ("++!", 10),
+        ] {
+            let mut health = Health::default();
+            for result in results.chars() {
+                _ = match result {
+                    '!' => health.expire(),
+                    result => health.observe(result == '+', fast.rise, fast.fall),
+                };
+            }
+            assert_eq!(health.pause(&fast, 0), Duration::from_secs(seconds), "{results:?}");
+            assert_eq!(health.pause(&check(None, 0), 0), Duration::from_secs(10), "{results:?}");
+        }
+    }
+
+    #[test]
+    fn jitter_is_a_part_of_the_interval_both_ways() {
+        let pause = |jitter, dice| Health::default().pause(&check(None, jitter), dice).as_millis();
+        for (dice, at_ten, at_hundred) in [
+            (0, 9_000, 0),
+            (u64::MAX / 4, 9_500, 5_000),
+            (u64::MAX / 2 + 1, 10_000, 10_000),
+            (u64::MAX, 11_000, 20_000),
+        ] {
+            assert!(pause(10, dice).abs_diff(at_ten) <= 1, "{} at {dice}", pause(10, dice));
+            assert!(pause(100, dice).abs_diff(at_hundred) <= 1, "{} at {dice}", pause(100, dice));
+            assert_eq!(pause(0, dice), 10_000);
         }
     }
 

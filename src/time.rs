@@ -58,4 +58,11 @@ mod tests {
         assert_eq!(Time::from_nanos(1) - Duration::from_secs(1), Time::from_nanos(0));
         assert_eq!(Time::from_nanos(1).since(Time::MAX), Duration::ZERO);
     }
+
+    #[test]
+    fn nanoseconds_go_in_and_come_out() {
+        let later = Time::from_nanos(7) + Duration::from_micros(1);
+        assert_eq!((later.as_nanos(), later - Duration::from_nanos(7)), (1007, Time::from_nanos(1000)));
+        assert_eq!(later.since(Time::from_nanos(7)), Duration::from_micros(1));
+    }
 }
