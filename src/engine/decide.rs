@@ -61,6 +61,7 @@ impl Engine {
             stopping: self.stop.is_stopping(),
             missing: self.missing(row.service, serves),
             ready_since: row.judged.ready_since,
+            served: row.judged.serves,
             now,
         }))
     }
