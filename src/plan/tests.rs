@@ -340,8 +340,7 @@ prop_compose! {
         place in 0..3_u8,
         listener in 0..5_u8,
         verdicts in prop::collection::vec("[u+-]{2}", 1..3),
-        ready in any::<Option<u8>>(),
-        served in any::<bool>(),
+        (ready, served) in any::<(Option<u8>, bool)>(),
         quorum in prop_oneof![Just(Quorum::All), Just(Quorum::Any)],
     ) -> Case {
         let [enabled, stopping, waits, stale_file, stale_read, hold, soft] = flags;
@@ -373,8 +372,7 @@ prop_compose! {
                 _ => case.listen(None, &[there]),
             }
             case.verdicts(&verdicts.iter().map(String::as_str).collect::<Vec<_>>());
-            case.ready_since = ready.map(|second| at(second.min(100).into()));
-            case.served = served;
+            (case.ready_since, case.served) = (ready.map(|second| at(second.min(100).into())), served);
         })
     }
 }
