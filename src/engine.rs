@@ -43,6 +43,7 @@ use crate::status::Histogram;
 use checks::{Instance, InstanceKey};
 use events::Events;
 use observe::Watched;
+use push::Said;
 use schedule::{Schedule, Timer};
 use services::{HookRuns, Tally};
 use stop::Stop;
@@ -79,6 +80,9 @@ pub struct Engine {
     unbound: BTreeSet<PrefixId>,
     /// Rows to judge again.
     dirty: BTreeSet<PrefixId>,
+    /// Services to judge again whole, once what is dirty has been judged: however often they are named meanwhile.
+    whole: BTreeSet<usize>,
+    pushes: VecDeque<Said>,
     schedule: Schedule,
     stop: Stop,
     ready: bool,
@@ -170,6 +174,8 @@ impl Engine {
             neighbors,
             connections: BTreeSet::new(),
             dirty: (0..rows.len()).filter_map(|row| u32::try_from(row).ok()).map(PrefixId).collect(),
+            whole: BTreeSet::new(),
+            pushes: VecDeque::new(),
             unbound: BTreeSet::new(),
             schedule: Schedule::default(),
             stop: Stop::No,
@@ -215,7 +221,7 @@ impl Engine {
             Input::Probed { probe, outcome, took } => self.probed(now, probe, outcome, took),
             Input::HookEnded { service, hook, result } => self.hook_ended(now, service, hook, result),
             Input::Pushed { service, check, address, pass, detail } => {
-                self.pushed(now, service, check, address, pass, &detail);
+                self.pushes.push_back(Said::new(service, check, address, pass, detail));
             }
             Input::Source { to, address } => self.source_found(now, to, address),
             Input::ManageFailed { address, detail } => self.manage_failed(address, detail),
@@ -245,6 +251,7 @@ impl Engine {
     /// Runs what is due, then decides and tells; what is left of much goes on at the next call.
     fn settle(&mut self, now: Time) {
         self.bind(now);
+        self.hear_pushes(now);
         for _ in 0..TIMERS {
             let Some(timer) = self.schedule.pop_due(now) else { break };
             match timer {
@@ -266,7 +273,7 @@ impl Engine {
 
     /// Everything that is known has been looked at.
     fn is_settled(&self) -> bool {
-        self.unbound.is_empty() && self.dirty.is_empty()
+        self.unbound.is_empty() && self.dirty.is_empty() && self.whole.is_empty() && self.pushes.is_empty()
     }
 
     fn ids_of(&self, service: usize) -> impl Iterator<Item = PrefixId> + use<> {
@@ -275,8 +282,7 @@ impl Engine {
 
     /// All prefixes of the service have to be judged again.
     fn judge_service(&mut self, service: usize) {
-        let ids = self.ids_of(service);
-        self.dirty.extend(ids);
+        self.whole.insert(service);
     }
 
     fn ids(&self) -> impl Iterator<Item = PrefixId> + use<> {

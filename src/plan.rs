@@ -139,7 +139,16 @@ pub struct Question<'a> {
     pub missing: Option<&'a str>,
     /// Since when every step before start-hold has been good.
     pub ready_since: Option<Time>,
+    /// It could be relied on when it was judged last.
+    pub served: bool,
     pub now: Time,
+}
+
+impl Question<'_> {
+    /// Something here is already announced, or relied on by another service.
+    const fn stands(&self) -> bool {
+        self.ready_since.is_some() || self.served
+    }
 }
 
 /// The decision with its reason.
@@ -167,7 +176,11 @@ pub fn judge(question: &Question<'_>) -> Judged {
     let until = steps.iter().map(|step| step.until).min().unwrap_or(Time::MAX);
     let ready = steps.iter().all(|step| matches!(step.result, Ok(_) | Err(Held::StartHold)));
     let ready_since = ready.then(|| question.ready_since.unwrap_or(question.now));
-    let serves = steps.iter().all(|step| matches!(step.result, Ok(_) | Err(Held::Drained | Held::Stopping)));
+    let serves = steps.iter().all(|step| match step.result {
+        Ok(_) | Err(Held::Drained | Held::Stopping) => true,
+        // After a drain it waits to be announced; it has not come up anew.
+        Err(held) => held == Held::StartHold && question.served,
+    });
     let held = steps.iter().enumerate().filter_map(|(at, step)| Some((step.result.err()?, at))).min();
     if let Some((_, at)) = held {
         let step = steps.swap_remove(at);

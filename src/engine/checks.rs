@@ -184,7 +184,7 @@ impl Engine {
         let Some(service) = self.config.services.get(key.service) else { return };
         let shared = !service.health.per_prefix || fixed_target(&self.config, key.service, key.check).is_some();
         if shared {
-            self.dirty.extend(self.spans.get(key.service).cloned().unwrap_or_default().map(PrefixId));
+            self.whole.insert(key.service);
         } else if let Some(instance) = self.checks.get(&key) {
             self.dirty.extend(&instance.rows);
         }

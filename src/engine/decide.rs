@@ -17,6 +17,10 @@ impl Engine {
     pub(super) fn decide(&mut self, now: Time) {
         let mut shared = BTreeMap::new();
         for _ in 0..ROWS {
+            if self.dirty.is_empty() {
+                let ids = std::mem::take(&mut self.whole).into_iter().flat_map(|service| self.ids_of(service));
+                self.dirty = ids.collect();
+            }
             let Some(id) = self.dirty.pop_first() else { break };
             self.judged_untold += 1;
             let serves = |service| self.serves(service);
@@ -61,6 +65,7 @@ impl Engine {
             stopping: self.stop.is_stopping(),
             missing: self.missing(row.service, serves),
             ready_since: row.judged.ready_since,
+            served: row.judged.serves,
             now,
         }))
     }

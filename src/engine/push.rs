@@ -5,7 +5,8 @@
 //!   ttl over without one --> down at once (a dead man's switch), until pushes pass `rise` times
 //! ```
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::time::Duration;
 
 use super::Engine;
@@ -34,7 +35,36 @@ pub enum NotPushed {
     NoAddress { here: Vec<IpAddr> },
 }
 
+/// Most addresses that hear a push in one step: a few microseconds each.
+const ADDRESSES: usize = 250;
+
+/// A push on its way from one address to the next.
+#[derive(Clone, Debug)]
+pub(super) struct Said {
+    service: usize,
+    check: usize,
+    /// The last one that heard it.
+    heard: Option<InstanceKey>,
+    /// `None`: all of them.
+    only: Option<IpAddr>,
+    pass: bool,
+    detail: String,
+}
+
+impl Said {
+    pub(super) fn new(service: usize, check: usize, only: Option<IpAddr>, pass: bool, detail: String) -> Self {
+        Self { service, check, heard: None, only, pass, detail }
+    }
+}
+
+const FIRST: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
 impl Engine {
+    /// Some push has not reached all of its addresses: another one has to wait.
+    pub fn is_hearing(&self) -> bool {
+        !self.pushes.is_empty()
+    }
+
     /// `address`: `None` is each address the check has now.
     pub fn pushable(&self, service: &str, check: &str, address: Option<IpAddr>) -> Result<Pushable, NotPushed> {
         let services = &self.config.services;
@@ -57,24 +87,27 @@ impl Engine {
 
     /// Ordered.
     fn instances(&self, service: usize, check: usize) -> Vec<IpAddr> {
-        let first = InstanceKey { service, check, address: IpAddr::from([0, 0, 0, 0]) };
+        let first = InstanceKey { service, check, address: FIRST };
         let own = self.checks.range(first..).take_while(|(key, _)| (key.service, key.check) == (service, check));
         own.map(|(key, _)| key.address).collect()
     }
 
-    pub(super) fn pushed(
-        &mut self,
-        now: Time,
-        service: usize,
-        check: usize,
-        address: Option<IpAddr>,
-        pass: bool,
-        detail: &str,
-    ) {
-        for there in self.instances(service, check) {
-            if address.is_none_or(|address| address == there) {
-                self.pushed_at(now, InstanceKey { service, check, address: there }, pass, detail);
-            }
+    pub(super) fn hear_pushes(&mut self, now: Time) {
+        for _ in 0..ADDRESSES {
+            let Some(Said { service, check, heard, only, pass, detail }) = self.pushes.front_mut() else { return };
+            let first = InstanceKey { service: *service, check: *check, address: only.unwrap_or(FIRST) };
+            let from = heard.map_or(Included(first), Excluded);
+            let is_meant = |key: &InstanceKey| {
+                (key.service, key.check) == (*service, *check) && only.is_none_or(|only| only == key.address)
+            };
+            let next = self.checks.range((from, Unbounded)).next().map(|(key, _)| *key);
+            let Some(key) = next.filter(is_meant) else {
+                self.pushes.pop_front();
+                continue;
+            };
+            *heard = Some(key);
+            let (pass, detail) = (*pass, detail.clone());
+            self.pushed_at(now, key, pass, &detail);
         }
     }
 

@@ -87,7 +87,6 @@ impl Runner {
     pub fn new(config: &Config, inputs: mpsc::Sender<Input>) -> Result<Self, BuildError> {
         let prepared = Prepared::all(config)?;
         descriptors::keep_descriptors();
-        descriptors::keep_capabilities();
         let checks = prepared.iter().map(Vec::len).collect();
         // One run of each instance at a time: a queue of this length is full only when the engine asks twice.
         let (requests, queue) = mpsc::channel(prepare::instances(config).max(1));

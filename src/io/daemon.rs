@@ -136,14 +136,15 @@ impl Daemon {
             () = self.netlink.ended() => return Err(io::Error::other("the watch on addresses and routes has ended")),
             Some(input) = self.received.recv() => vec![input],
             Some(input) = self.results.recv() => vec![input],
-            Some(query) = self.queries.recv() => self.answer(query).into_iter().collect(),
+            Some(query) = self.queries.recv(), if !self.engine.is_hearing() => self.answer(query).into_iter().collect(),
             rang = self.alarm.until(deadline) => rang.map(|()| vec![Input::Tick])?,
         })
     }
 
     /// What waits, one from each source however loud another is.
     fn one_of_each(&mut self) -> Vec<Input> {
-        let pushed = self.queries.try_recv().ok().and_then(|query| self.answer(query));
+        let query = if self.engine.is_hearing() { None } else { self.queries.try_recv().ok() };
+        let pushed = query.and_then(|query| self.answer(query));
         let rest = [self.facts.try_recv(), self.received.try_recv(), self.results.try_recv()];
         pushed.into_iter().chain(rest.into_iter().flatten()).collect()
     }

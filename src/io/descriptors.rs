@@ -75,19 +75,6 @@ pub(crate) fn keep_descriptors() {
     }
 }
 
-/// Ambient capabilities outlive exec(2): a check of a daemon that is not root would have CAP_NET_ADMIN too. What this
-/// process itself may do stays. For this thread and those that it starts from now on.
-pub(crate) fn keep_capabilities() {
-    // prctl(2) takes longs and wants zeros where it takes nothing.
-    let (clear, none): (libc::c_ulong, libc::c_ulong) = (libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong, 0);
-    // SAFETY: this one takes integers and touches no memory of ours; it can only take rights away.
-    let cleared = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, clear, none, none, none) };
-    if cleared != 0 {
-        // Linux before 4.3 has none.
-        tracing::debug!(error = %io::Error::last_os_error(), "ambient capabilities cannot be cleared");
-    }
-}
-
 /// The limits of open descriptors, soft and hard, before the soft one was raised.
 static BEFORE: OnceLock<(rlim_t, rlim_t)> = OnceLock::new();
 
@@ -143,7 +130,8 @@ pub(crate) fn before_exec(command: &mut Command, identity: Option<Identity>) -> 
 }
 
 /// No signal is blocked or ignored; and a program that goes wild has no more of the processor than others, however
-/// important the daemon is. All of that only gives up what is better than usual: it needs no rights.
+/// important the daemon is. Ambient capabilities outlive exec(2): a program of a daemon that is not root would have
+/// CAP_NET_ADMIN too. All of that only gives up what is better than usual: it needs no rights.
 fn ordinary() {
     // SAFETY: integers, constants, and pointers to values that live. What the kernel refuses stays as it was.
     unsafe {
@@ -160,6 +148,9 @@ fn ordinary() {
         if libc::getpriority(libc::PRIO_PROCESS, 0) < 0 {
             libc::setpriority(libc::PRIO_PROCESS, 0, 0);
         }
+        // prctl(2) takes longs and wants zeros where it takes nothing.
+        let (clear, none): (libc::c_ulong, libc::c_ulong) = (libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong, 0);
+        libc::prctl(libc::PR_CAP_AMBIENT, clear, none, none, none);
     }
 }
 
@@ -311,12 +302,11 @@ mod tests {
         let look = "grep CapAmb /proc/self/status";
         let ambient = std::thread::spawn(move || {
             raise_ambient();
-            let before = output(look);
-            keep_capabilities();
-            (before, output(look))
+            let inherited = Command::new("sh").args(["-c", look]).output().unwrap().stdout;
+            (String::from_utf8(inherited).unwrap(), output(look))
         });
-        let (before, after) = ambient.join().unwrap();
-        assert_eq!(before, "CapAmb:\t0000000000001000\n");
-        assert_eq!(after, "CapAmb:\t0000000000000000\n");
+        let (inherited, ours) = ambient.join().unwrap();
+        assert_eq!(inherited, "CapAmb:\t0000000000001000\n");
+        assert_eq!(ours, "CapAmb:\t0000000000000000\n");
     }
 }

@@ -126,7 +126,7 @@ fn listeners(question: &Question<'_>) -> Vec<Step> {
     let watches = binding.listen.iter().flat_map(|listen| question.bound.watches(question.prefix, listen));
     let watches: Vec<Watch> = watches.collect();
     let heard = |watch| matches!(question.facts.listening(watch), Listening::Present { .. });
-    let heard_beside = question.ready_since.is_some() && watches.iter().any(heard);
+    let heard_beside = question.stands() && watches.iter().any(heard);
     watches.iter().map(|watch| listener(question, watch, heard_beside)).collect()
 }
 
@@ -162,7 +162,7 @@ fn checks(question: &Question<'_>) -> Step {
         return Step::ok(NAME, "no checks: the binding alone decides");
     }
     let Standings { healthy, more, depreferred, unproven, unhealthy } = question.standings;
-    let proven_beside = question.ready_since.is_some() && (!healthy.is_empty() || depreferred.is_some());
+    let proven_beside = question.stands() && (!healthy.is_empty() || depreferred.is_some());
     if let Some(detail) = unproven.as_ref().filter(|_| !proven_beside) {
         return Step::held(NAME, Held::Unproven, detail);
     }

@@ -95,6 +95,7 @@ struct Case {
     stopping: bool,
     missing: Option<&'static str>,
     ready_since: Option<Time>,
+    served: bool,
     now: Time,
 }
 
@@ -109,6 +110,7 @@ impl Default for Case {
             stopping: false,
             missing: None,
             ready_since: None,
+            served: false,
             now: at(100),
         }
     }
@@ -157,6 +159,7 @@ impl Case {
             stopping: self.stopping,
             missing: self.missing,
             ready_since: self.ready_since,
+            served: self.served,
             now: self.now,
         })
     }
@@ -337,7 +340,7 @@ prop_compose! {
         place in 0..3_u8,
         listener in 0..5_u8,
         verdicts in prop::collection::vec("[u+-]{2}", 1..3),
-        ready in any::<Option<u8>>(),
+        (ready, served) in any::<(Option<u8>, bool)>(),
         quorum in prop_oneof![Just(Quorum::All), Just(Quorum::Any)],
     ) -> Case {
         let [enabled, stopping, waits, stale_file, stale_read, hold, soft] = flags;
@@ -369,7 +372,7 @@ prop_compose! {
                 _ => case.listen(None, &[there]),
             }
             case.verdicts(&verdicts.iter().map(String::as_str).collect::<Vec<_>>());
-            case.ready_since = ready.map(|second| at(second.min(100).into()));
+            (case.ready_since, case.served) = (ready.map(|second| at(second.min(100).into())), served);
         })
     }
 }
@@ -389,7 +392,7 @@ proptest! {
         prop_assert_eq!(judged.ready_since.is_some(), matches!(judged.result, Ok(_) | Err(Held::StartHold)));
         prop_assert!(judged.until > case.now, "a deadline that has passed would be asked about for ever");
         // Judged again with what it remembers, nothing changes: a recomputation agrees.
-        let again = Case { ready_since: judged.ready_since, ..case };
+        let again = Case { ready_since: judged.ready_since, served: judged.serves, ..case };
         if judged.ready_since.is_none() || again.ready_since == Some(again.now) || judged.result.is_ok() {
             prop_assert_eq!(again.judge(), judged);
         }

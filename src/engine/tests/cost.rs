@@ -1,12 +1,13 @@
 //! No step is long, however many prefixes there are.
 
+use std::num::NonZeroU8;
 use std::time::Duration;
 
 use super::bench::at;
 use super::world::{ETH0, LO, on};
 use super::{SECOND, check, config, service};
 use crate::Time;
-use crate::config::{Config, Protocol, Service};
+use crate::config::{CheckKind, Config, Protocol, PushCheck, Service};
 use crate::engine::{Engine, Input, Outcome, Output};
 use crate::facts::{Fact, Interface, Snapshot};
 
@@ -79,6 +80,27 @@ fn figures(what: &str, services: Vec<Service>) -> Vec<(String, Duration)> {
     seen
 }
 
+/// One push for the whole of a service.
+fn pushes(per_prefix: bool) -> Vec<(String, Duration)> {
+    let mut services = many(1, 10_000, per_prefix);
+    services[0].checks[0].kind = CheckKind::Push(PushCheck { ttl: 30 * SECOND });
+    services[0].checks[0].rise = NonZeroU8::MIN;
+    services[0].binding.listen.clear();
+    let config = Config { services, ..config() };
+    let addresses = config.services[0].prefixes.iter().map(|prefix| on(LO, prefix.addr())).collect();
+    let interfaces = vec![Interface { index: LO, name: "lo".into(), loopback: true }];
+    let mut engine = Engine::new(at(0), config, 1);
+    let snapshot = Snapshot { interfaces, addresses, routes: vec![] };
+    settle(&mut engine, at(1), Input::Fact(Fact::Snapshot(snapshot)));
+    let detail = "seen".to_owned();
+    let push = Input::Pushed { service: 0, check: 0, address: None, pass: true, detail };
+    let (pushed, _, _) = settle(&mut engine, at(2), push);
+    let (silent, _, _) = settle(&mut engine, at(60_000), Input::Tick);
+    let named = |step: &str, longest| (format!("a push check, per-prefix = {per_prefix}: {step}"), longest);
+    assert_eq!(engine.service_state(0).name(), "down");
+    vec![named("a push", pushed), named("silence", silent)]
+}
+
 trait Longer {
     fn max_by_time(self, other: Self) -> Self;
 }
@@ -96,6 +118,8 @@ fn steps_of_ten_thousand_prefixes_are_short() {
         figures("one service", many(1, 10_000, true)),
         figures("a thousand services", many(1000, 10, true)),
         figures("one service, per-prefix = false", many(1, 10_000, false)),
+        pushes(true),
+        pushes(false),
     ];
     for (what, longest) in all.iter().flatten() {
         println!("{what}: {longest:?}");

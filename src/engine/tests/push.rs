@@ -8,6 +8,7 @@ use super::world::{LO, on};
 use super::{check, service};
 use crate::Time;
 use crate::config::{CheckKind, PushCheck, Target};
+use crate::engine::checks::InstanceKey;
 use crate::engine::{Clock, Input, NotPushed, Pushable};
 use crate::plan::{Held, Kept};
 
@@ -83,6 +84,45 @@ fn a_push_is_one_result_by_rise_and_fall() {
     let row = |address: &str, state: &str, detail: &str| (ip(address), state.to_owned(), detail.to_owned());
     assert_eq!(shown(&bench), [row("192.0.2.1", "down", "not seen"), row("192.0.2.2", "up", "seen")]);
     assert_eq!(bench.engine.check_counters.len(), 0, "no run, no duration, no timeout");
+}
+
+/// A step is short: what one does not reach, the next one does, and nobody is told before all have heard.
+#[test]
+fn a_push_for_many_addresses_takes_several_steps() {
+    for per_prefix in [true, false] {
+        let prefixes: Vec<String> = (0..600).map(|n| format!("198.51.{}.{}/32", n / 250, n % 250)).collect();
+        let prefixes: Vec<&str> = prefixes.iter().map(String::as_str).collect();
+        let mut bench = Bench::new(|config| {
+            let mut outside = check("outside");
+            outside.kind = CheckKind::Push(PushCheck { ttl: TTL });
+            outside.rise = 1.try_into().unwrap();
+            config.services = vec![service("dns", &prefixes, &[])];
+            config.services[0].checks = vec![outside];
+            config.services[0].health.per_prefix = per_prefix;
+        });
+        let all: Vec<_> = prefixes.iter().map(|text| on(LO, ip(text.trim_end_matches("/32")))).collect();
+        bench.read(&all);
+        let settle = |bench: &mut Bench| {
+            let mut steps = 1;
+            while bench.engine.deadline() <= bench.now {
+                bench.input(Input::Tick);
+                steps += 1;
+                assert!(steps < 100, "never done");
+            }
+            let up = (0..600).filter(|row| bench.standing(*row) == UP).count();
+            (steps, up)
+        };
+        assert_eq!(settle(&mut bench).1, 0);
+        let up = |bench: &Bench| bench.engine.checks.values().filter(|check| check.last.is_some()).count();
+        push(&mut bench, None, true);
+        push(&mut bench, Some("198.51.0.0"), false);
+        assert_eq!((up(&bench), bench.engine.is_hearing()), (500, true));
+        let (steps, announced) = settle(&mut bench);
+        assert!(steps > 1);
+        assert_eq!((up(&bench), announced, bench.engine.is_hearing()), (600, 600, false), "in the order they came");
+        let of_first = InstanceKey { service: 0, check: 0, address: ip("198.51.0.0") };
+        assert_eq!(bench.engine.checks[&of_first].detail, "not seen");
+    }
 }
 
 #[test]

@@ -130,6 +130,44 @@ fn start_hold_is_waited_for_one_after_the_other() {
     assert_eq!(up_at, [(1, at(2000)), (3, at(4000)), (4, at(6000))]);
 }
 
+/// To be announced it waits; those on the host who need it had it all the time.
+#[test]
+fn a_drain_that_ends_takes_nothing_from_those_who_need_the_service() {
+    let mut bench = Bench::new(|config| {
+        chain(config);
+        config.services[2].health.disable_file = Some("/off".into());
+        config.services[2].health.start_hold = 2 * SECOND;
+    });
+    bench.fact(Fact::DisableFile { service: 2, exists: Some(true) });
+    read_all(&mut bench);
+    assert_eq!(standing(&bench), [UP, UP, UP, Err(Held::Drained)]);
+    bench.fact(Fact::DisableFile { service: 2, exists: Some(false) });
+    assert_eq!(standing(&bench), [UP, UP, UP, Err(Held::StartHold)]);
+    bench.address("192.0.2.53", false);
+    bench.address("192.0.2.53", true);
+    assert_eq!(standing(&bench), [WAITS, WAITS, WAITS, Err(Held::StartHold)], "it was gone meanwhile");
+}
+
+/// As with one that is announced: what came beside it takes nothing away before it is known.
+#[test]
+fn an_address_that_comes_to_a_drained_service_takes_nothing_from_those_who_need_it() {
+    let mut bench = Bench::new(|config| {
+        config.services = vec![
+            service("web", &["192.0.2.80/32"], &[]),
+            service("dns", &["198.51.100.0/24"], &[(crate::config::Protocol::Tcp, 80)]),
+        ];
+        config.services[0].depends_on = vec![1];
+        config.services[1].weight = 0;
+    });
+    bench.read(&["192.0.2.80", "198.51.100.1"].map(|text| on(LO, ip(text))));
+    bench.listener("198.51.100.1", Some(true));
+    assert_eq!(standing(&bench), [UP, Err(Held::Drained)]);
+    bench.address("198.51.100.2", true);
+    assert_eq!(standing(&bench), [UP, Err(Held::Drained)]);
+    bench.listener("198.51.100.2", Some(false));
+    assert_eq!(standing(&bench), [WAITS, Err(Held::Drained)]);
+}
+
 /// Diamonds upon diamonds: the way down is looked through once, not once for each path.
 #[test]
 fn many_paths_to_one_need_cost_no_more_than_one() {
