@@ -328,6 +328,15 @@ mod tests {
         assert_eq!(facts.addresses_in(&net).count(), 0);
     }
 
+    /// Every host has lo, and an address on it.
+    #[test]
+    fn a_read_without_interfaces_or_without_addresses_is_empty() {
+        let whole = read(&[]);
+        assert!(!whole.is_empty());
+        assert!(Snapshot { interfaces: vec![], ..whole.clone() }.is_empty());
+        assert!(Snapshot { addresses: vec![], ..whole }.is_empty());
+    }
+
     #[test]
     fn tentative_addresses_and_their_host_routes_do_not_count() {
         let host: IpNet = "2001:db8::1/128".parse().unwrap();
