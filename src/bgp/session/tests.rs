@@ -2,6 +2,7 @@
 
 mod histories;
 mod timers;
+mod words;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

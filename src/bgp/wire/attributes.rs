@@ -218,3 +218,6 @@ fn segments(value: &[u8], four_octets: bool) -> Result<Segments, &'static str> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;
