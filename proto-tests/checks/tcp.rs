@@ -175,7 +175,6 @@ fn a_full_engine_stops_nobody_and_loses_nothing() {
         probe: ProbeId { service: 0, check, address: V4.parse().unwrap(), run },
         state: String::new(),
         reason: String::new(),
-        prefixes: String::new(),
     };
     assert_eq!(runner.probe(request(1, 0)), Err(ProbeError::Unknown));
     let mut taken = 0;
@@ -205,8 +204,8 @@ fn a_runner_can_be_dropped_while_the_engine_reads_nothing() {
     let runner = anycaster::io::checks::Runner::new(&config, inputs).unwrap();
     for run in 0..10 {
         let probe = ProbeId { service: 0, check: 0, address: V4.parse().unwrap(), run };
-        let [state, reason, prefixes] = [(); 3].map(|()| String::new());
-        runner.probe(ProbeRequest { probe, state, reason, prefixes }).unwrap();
+        let [state, reason] = [(); 2].map(|()| String::new());
+        runner.probe(ProbeRequest { probe, state, reason }).unwrap();
     }
     std::thread::sleep(Duration::from_millis(50));
     drop(runner);

@@ -41,14 +41,13 @@ mod udp;
 mod unix;
 pub(super) mod words;
 
-/// What one run is to be told. The three texts reach programs as `STATE`, `REASON` and `PREFIXES`; other kinds of
-/// checks do not look at them.
+/// What one run is to be told. The two texts reach programs as `STATE` and `REASON`; other kinds of checks do not look
+/// at them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ProbeRequest {
     pub probe: ProbeId,
     pub state: String,
     pub reason: String,
-    pub prefixes: String,
 }
 
 /// Why there can be no runner for this configuration.
@@ -256,10 +255,13 @@ enum Phase {
     /// For looks at other files.
     Place,
     Look,
+    /// For exec(2).
+    Start,
 }
 
 impl Phase {
-    const ALL: [Self; 7] = [Self::Tls, Self::Answer, Self::Running, Self::Sent, Self::Turn, Self::Place, Self::Look];
+    const ALL: [Self; 8] =
+        [Self::Tls, Self::Answer, Self::Running, Self::Sent, Self::Turn, Self::Place, Self::Look, Self::Start];
 }
 
 impl Progress {
@@ -285,6 +287,7 @@ impl Progress {
             Some(Phase::Sent) => format!("sent, but no answer within {timeout:?}"),
             Some(Phase::Turn) => "timed out: an earlier look at the file hangs".to_owned(),
             Some(Phase::Place) => "timed out: too many looks at other files hang".to_owned(),
+            Some(Phase::Start) => format!("timed out: the program has not been started within {timeout:?}"),
             Some(Phase::Look) => format!("timed out: the file system has not answered for {timeout:?}"),
         }
     }

@@ -13,7 +13,7 @@ use tokio::net::unix::pipe::Receiver;
 
 use super::process::{Running, Seat};
 use super::{Bad, Phase, ProbeRequest, Progress, words};
-use crate::config::ExecCheck;
+use crate::config::{ExecCheck, Service};
 use crate::io::descriptors::Identity;
 
 /// What a program is given of the daemon's environment: nothing but this.
@@ -29,6 +29,8 @@ const MOST_LEFT: usize = 1024 * 1024;
 /// An exec check with its user looked up.
 pub(in crate::io) struct Exec {
     service: String,
+    /// All of the service's, separated by spaces: put together once, because there may be thousands.
+    prefixes: String,
     program: String,
     arguments: Vec<String>,
     identity: Option<Identity>,
@@ -36,10 +38,11 @@ pub(in crate::io) struct Exec {
 }
 
 impl Exec {
-    pub(in crate::io) fn new(check: &ExecCheck, service: &str) -> Result<Self, String> {
+    pub(in crate::io) fn new(check: &ExecCheck, service: &Service) -> Result<Self, String> {
         let (program, arguments) = check.command.split_first().ok_or("command is empty")?;
         Ok(Self {
-            service: service.to_owned(),
+            service: service.name.clone(),
+            prefixes: service.prefixes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
             program: program.clone(),
             arguments: arguments.to_vec(),
             identity: check.user.as_deref().map(identity).transpose()?.flatten(),
@@ -51,6 +54,7 @@ impl Exec {
     pub(super) fn plain(program: &str, arguments: &[&str]) -> Self {
         Self {
             service: String::new(),
+            prefixes: String::new(),
             program: program.to_owned(),
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
             identity: None,
@@ -76,6 +80,7 @@ impl Exec {
         seat: Seat,
         progress: &Progress,
     ) -> io::Result<Ended> {
+        progress.reached(Phase::Start);
         let (running, output) = self.start(request, seat).await?;
         progress.reached(Phase::Running);
         let mut output = Receiver::from_owned_fd(output.into())?;
@@ -103,7 +108,7 @@ impl Exec {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).env_clear().env("PATH", PATH).envs(&self.env);
         command.env("SERVICE", &self.service).env("ADDRESS", request.probe.address.to_string());
-        command.env("STATE", &request.state).env("REASON", &request.reason).env("PREFIXES", &request.prefixes);
+        command.env("STATE", &request.state).env("REASON", &request.reason).env("PREFIXES", &self.prefixes);
         command.stdin(Stdio::null());
         let identity = self.identity.clone();
         let started = tokio::task::spawn_blocking(move || {

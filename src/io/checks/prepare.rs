@@ -53,7 +53,7 @@ impl Prepared {
             CheckKind::Tcp(TcpCheck { port, send: None, expect: None }) => Kind::Connect { port: *port },
             CheckKind::Tcp(tcp) => Kind::Talk(Arc::new(Talk::Tcp(tcp.clone()))),
             CheckKind::Http(http) => Kind::Talk(Arc::new(Talk::Http(Box::new(Http::new(http).map_err(named)?)))),
-            CheckKind::Exec(exec) => Kind::Talk(Arc::new(Talk::Exec(Exec::new(exec, &service.name).map_err(named)?))),
+            CheckKind::Exec(exec) => Kind::Talk(Arc::new(Talk::Exec(Exec::new(exec, service).map_err(named)?))),
             CheckKind::Udp(udp) => Kind::Talk(Arc::new(Talk::Udp(udp.clone()))),
             CheckKind::Unix(unix) => Kind::Talk(Arc::new(Talk::Unix(unix.clone()))),
             CheckKind::Dns(dns) => Kind::Talk(Arc::new(Talk::Dns(dns.clone()))),
