@@ -24,7 +24,7 @@ use crate::engine::{Input, Outcome, ProbeId};
 use crate::io::descriptors;
 use dial::Dialed;
 use prepare::{Kind, Prepared, Talk};
-use process::Seats;
+use process::{Seats, THREADS};
 
 mod dial;
 mod dns;
@@ -93,8 +93,7 @@ impl Runner {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
-            // Only exec(2) waits there: more threads would not make it faster, and fewer could all hang on a dead file server.
-            .max_blocking_threads(16)
+            .max_blocking_threads(THREADS)
             .build()?;
         let work = Arc::new(Work { checks: prepared, inputs, seats: Seats::new(), looks: file::looks() });
         let thread = std::thread::Builder::new().name("checks".to_owned()).spawn(move || {
@@ -205,7 +204,7 @@ impl Work {
             Talk::Dns(dns) => self.limit(run, &progress, dns::run(dns, run.from, address, &progress)).await,
             Talk::Grpc(grpc) => self.limit(run, &progress, grpc.run(run.from, address, &progress)).await,
             Talk::Unix(unix) => match self.seats.take((service, check, address)) {
-                Some(seat) => self.limit(run, &progress, unix::run(unix, seat, &progress)).await,
+                Some(seat) => self.limit(run, &progress, unix.run(seat, &progress)).await,
                 None => self.report(run, Err(Bad::Fail("earlier runs still hang in connect(2)".to_owned()))).await,
             },
         }

@@ -20,7 +20,7 @@ use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::checks::exec::Exec;
-use super::checks::process::Seats;
+use super::checks::process::{Seats, THREADS};
 use super::checks::{Bad, BuildError, ProbeRequest, Progress};
 use crate::config::{Config, ExecCheck, Service};
 use crate::engine::{Hook, Input, ProbeId, Words};
@@ -68,8 +68,7 @@ impl Hooks {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
-            // Only exec(2) waits there, as for the checks.
-            .max_blocking_threads(4)
+            .max_blocking_threads(THREADS)
             .build()?;
         let inputs = inputs.clone();
         let thread = std::thread::Builder::new().name("hooks".to_owned()).spawn(move || {

@@ -11,7 +11,7 @@ use nix::unistd::{Uid, User, getgrouplist};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 
-use super::process::{Running, Seat};
+use super::process::{Running, Seat, Starts};
 use super::{Bad, Phase, ProbeRequest, Progress, words};
 use crate::config::{ExecCheck, Service};
 use crate::io::descriptors::Identity;
@@ -35,6 +35,7 @@ pub(in crate::io) struct Exec {
     arguments: Vec<String>,
     identity: Option<Identity>,
     env: BTreeMap<String, String>,
+    starts: Starts,
 }
 
 impl Exec {
@@ -47,6 +48,7 @@ impl Exec {
             arguments: arguments.to_vec(),
             identity: check.user.as_deref().map(identity).transpose()?.flatten(),
             env: check.env.clone(),
+            starts: Starts::new(),
         })
     }
 
@@ -59,6 +61,7 @@ impl Exec {
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
             identity: None,
             env: BTreeMap::new(),
+            starts: Starts::new(),
         }
     }
 
@@ -111,12 +114,12 @@ impl Exec {
         command.env("STATE", &request.state).env("REASON", &request.reason).env("PREFIXES", &self.prefixes);
         command.stdin(Stdio::null());
         let identity = self.identity.clone();
-        let started = tokio::task::spawn_blocking(move || {
+        let start = move || {
             let (output, end) = io::pipe()?;
             command.stderr(end.try_clone()?).stdout(end);
             Ok((Running::start(command, identity, seat)?, output))
-        });
-        started.await.unwrap_or_else(|gone| Err(io::Error::other(gone)))
+        };
+        self.starts.run(start).await?
     }
 }
 
