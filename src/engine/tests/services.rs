@@ -244,7 +244,8 @@ fn what_waits_after_a_drain_or_is_only_found_out_in_part_has_not_gone_down() {
         hooked(config);
         config.services[0].health.start_hold = 2 * SECOND;
     });
-    let drained = |bench: &mut Bench, exists| hooks(&bench.fact(Fact::DisableFile { service: 0, exists: Some(exists) }));
+    let drained =
+        |bench: &mut Bench, exists| hooks(&bench.fact(Fact::DisableFile { service: 0, exists: Some(exists) }));
     read_all(&mut bench);
     assert_eq!(drained(&mut bench, true), [Hook::Drain]);
     assert_eq!((drained(&mut bench, false), states(&bench)[0]), (vec![], "starting"));
