@@ -53,8 +53,8 @@ impl Bench {
 
     pub(crate) fn ask(&self, check: usize, address: IpAddr, run: u64) -> ProbeId {
         let probe = ProbeId { service: 0, check, address, run };
-        let [state, reason, prefixes] = ["up", "unhealthy", "192.0.2.1/32 2001:db8::1/128"].map(str::to_owned);
-        self.runner.probe(ProbeRequest { probe, state, reason, prefixes }).unwrap();
+        let [state, reason] = ["up", "unhealthy"].map(str::to_owned);
+        self.runner.probe(ProbeRequest { probe, state, reason }).unwrap();
         probe
     }
 

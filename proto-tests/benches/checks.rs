@@ -74,7 +74,7 @@ fn measure(port: u16) -> Result<(Duration, Duration), Box<dyn Error>> {
         checks += paced(|run| {
             let probe = ProbeId { service: 0, check: 0, address: HERE, run };
             let empty = String::new;
-            runner.probe(ProbeRequest { probe, state: empty(), reason: empty(), prefixes: empty() })?;
+            runner.probe(ProbeRequest { probe, state: empty(), reason: empty() })?;
             // As the engine does: what came is taken at the next wake.
             while let Ok(input) = results.try_recv() {
                 passed += u32::from(matches!(input, Input::Probed { outcome: Outcome::Pass { .. }, .. }));

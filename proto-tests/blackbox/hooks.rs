@@ -79,6 +79,23 @@ fn hooks_are_told_what_happened_each_time_and_in_order() {
 }
 
 #[test]
+fn addresses_that_the_daemon_brings_were_never_down() {
+    if !ready() {
+        return;
+    }
+    for _ in 0..20 {
+        let scratch = Scratch::new();
+        let (host, router) = namespaces();
+        let file = format!("health.disable-file = \"{}\"", scratch.file("off").display());
+        let tables = tables(&scratch, TELL).replace(&file, "binding.manage = true");
+        let scene = Scene::in_namespaces(host, router, EAGER, &tables);
+        scene.tor.establish(&Open::default()).initial_updates();
+        wait_for("a hook", seconds(5), || lines(&scratch, "told").first().cloned().ok_or_else(|| "none".to_owned()));
+        assert_eq!(lines(&scratch, "told"), [format!("up api 198.51.100.1 up [] {PREFIX}")]);
+    }
+}
+
+#[test]
 fn routers_hear_of_every_change_while_a_hook_hangs() {
     if !ready() {
         return;

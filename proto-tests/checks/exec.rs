@@ -92,7 +92,7 @@ fn a_program_is_told_what_it_checks_and_nothing_else() {
     assert_eq!(once(check_of(Target::Service, kind), "127.0.0.7"), pass("exit 0"));
     let expected = format!(
         "ADDRESS=127.0.0.7\nEXTRA={}\nPATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n\
-         PREFIXES=192.0.2.1/32 2001:db8::1/128\nREASON=unhealthy\nSERVICE=service\nSTATE=up",
+         PREFIXES=0.0.0.0/0 0.0.0.0/0 0.0.0.0/0 0.0.0.0/0\nREASON=unhealthy\nSERVICE=service\nSTATE=up",
         path.display()
     );
     assert_eq!(read(&path), expected);
@@ -238,4 +238,51 @@ fn five_hundred_programs_at_once() {
         .collect();
     answered.sort();
     assert_eq!(answered, addresses);
+}
+
+/// As on a dead file server: a lease makes who opens the file wait until it is given back.
+fn leased(path: &std::path::Path) -> Option<std::process::Child> {
+    use std::io::Read;
+    let script = "import fcntl, os, signal, sys, time\n\
+                  signal.signal(signal.SIGIO, signal.SIG_IGN)\n\
+                  file = os.open(sys.argv[1], os.O_RDONLY)\n\
+                  fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)\n\
+                  print('x', end='', flush=True)\n\
+                  time.sleep(60)";
+    let mut command = std::process::Command::new("python3");
+    let mut holder = command.args(["-c", script]).arg(path).stdout(std::process::Stdio::piped()).spawn().ok()?;
+    let mut said = [0; 1];
+    holder.stdout.take()?.read_exact(&mut said).ok()?;
+    Some(holder)
+}
+
+#[test]
+fn programs_on_a_dead_file_server_do_not_keep_others_from_being_run() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("program");
+    fs::copy("/bin/true", &path).unwrap();
+    let Some(mut holder) = leased(&path) else {
+        eprintln!("SKIPPED: needs python3 and a file system with leases");
+        return;
+    };
+    let dead = CheckKind::Exec(exec(&[path.to_str().unwrap()], None));
+    let mut bench = Bench::new(vec![
+        check(Target::Service, SHORT, dead),
+        check(Target::Service, SHORT, CheckKind::Exec(exec(&["/bin/true"], None))),
+    ]);
+    let addresses: Vec<std::net::IpAddr> =
+        (0..20u32).map(|i| std::net::Ipv4Addr::from(0x7f01_0000 + i).into()).collect();
+    for run in 0..3 {
+        for address in &addresses {
+            bench.ask(0, *address, run);
+        }
+        for _ in &addresses {
+            assert_eq!(bench.next().1, timed_out("timed out: the program has not been started within 400ms"));
+        }
+        bench.ask(1, V4.parse().unwrap(), run);
+        assert_eq!(bench.next().1, pass("exit 0"));
+    }
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    drop(bench);
 }

@@ -175,7 +175,6 @@ fn a_full_engine_stops_nobody_and_loses_nothing() {
         probe: ProbeId { service: 0, check, address: V4.parse().unwrap(), run },
         state: String::new(),
         reason: String::new(),
-        prefixes: String::new(),
     };
     assert_eq!(runner.probe(request(1, 0)), Err(ProbeError::Unknown));
     let mut taken = 0;
@@ -197,6 +196,21 @@ fn a_full_engine_stops_nobody_and_loses_nothing() {
     assert_eq!(runs, (0..taken).collect::<Vec<_>>());
 }
 
+/// All addresses of a wide prefix are due at once when they come; while nobody is ready to start them, none is lost.
+#[test]
+fn two_thousand_addresses_of_a_wide_prefix_find_room() {
+    let port = server(V4, drop);
+    let (inputs, _results) = tokio::sync::mpsc::channel(1);
+    let config = crate::configured::configured(vec![plain(port)]);
+    let runner = anycaster::io::checks::Runner::new(&config, inputs).unwrap();
+    for number in 0..2000 {
+        let address = std::net::Ipv4Addr::from(0x7f01_0000 + number).into();
+        let probe = ProbeId { service: 0, check: 0, address, run: number.into() };
+        let [state, reason] = [(); 2].map(|()| String::new());
+        assert_eq!(runner.probe(ProbeRequest { probe, state, reason }), Ok(()), "{number}");
+    }
+}
+
 #[test]
 fn a_runner_can_be_dropped_while_the_engine_reads_nothing() {
     let port = server(V4, drop);
@@ -205,8 +219,8 @@ fn a_runner_can_be_dropped_while_the_engine_reads_nothing() {
     let runner = anycaster::io::checks::Runner::new(&config, inputs).unwrap();
     for run in 0..10 {
         let probe = ProbeId { service: 0, check: 0, address: V4.parse().unwrap(), run };
-        let [state, reason, prefixes] = [(); 3].map(|()| String::new());
-        runner.probe(ProbeRequest { probe, state, reason, prefixes }).unwrap();
+        let [state, reason] = [(); 2].map(|()| String::new());
+        runner.probe(ProbeRequest { probe, state, reason }).unwrap();
     }
     std::thread::sleep(Duration::from_millis(50));
     drop(runner);

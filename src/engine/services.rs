@@ -162,15 +162,17 @@ impl Engine {
             return;
         }
         while let Some(service) = self.stirred.pop_first() {
-            let phase = match self.service_state(service) {
-                State::Up | State::Partial => Some(Hook::Up),
-                State::Down => Some(Hook::Down),
-                State::Drained => Some(Hook::Drain),
-                State::Disabled | State::Starting => None,
-            };
+            let state = self.service_state(service);
             let Some(tally) = self.tallies.get_mut(service) else { continue };
-            // What was announced and starts anew was withdrawn; at the start it only is not known yet.
-            let phase = phase.or(tally.phase.map(|_| Hook::Down));
+            let phase = match (state, tally.phase) {
+                (State::Up | State::Partial, _) => Some(Hook::Up),
+                (State::Drained, _) => Some(Hook::Drain),
+                // At the start: a part of it is not known yet.
+                (State::Down, None) if tally.starting > 0 => None,
+                // What was announced and starts anew was withdrawn.
+                (State::Down, _) | (State::Starting, Some(Hook::Up)) => Some(Hook::Down),
+                (State::Disabled | State::Starting, before) => before,
+            };
             let Some(hook) = phase.filter(|_| phase != tally.phase) else { continue };
             tally.phase = phase;
             let hooks = self.config.services.get(service).map(|service| &service.health.hooks);

@@ -29,15 +29,13 @@ impl Clock {
     }
 }
 
-/// What a program is told in its environment, as `STATE`, `REASON` and `PREFIXES`.
+/// What a program is told in its environment, as `STATE` and `REASON`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Words {
     /// Of the service, as in `/services`.
     pub state: String,
     /// The first one that some prefix is held or kept for; empty where all is well.
     pub reason: String,
-    /// All of the service's, separated by spaces.
-    pub prefixes: String,
 }
 
 /// What `explain` is asked about.
@@ -131,15 +129,10 @@ impl Engine {
     pub fn words(&self, service: usize) -> Words {
         let reasons = self.rows_of(service).map(|(_, row)| reason(&row.judged.result));
         let reason = reasons.into_iter().find(|reason| !reason.is_empty()).unwrap_or_default().to_owned();
-        let prefixes = self.config.services.get(service).map(|service| service.prefixes.as_slice()).unwrap_or_default();
-        Words {
-            state: self.service_state(service).name().to_owned(),
-            reason,
-            prefixes: prefixes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
-        }
+        Words { state: self.service_state(service).name().to_owned(), reason }
     }
 
-    /// Nothing for a check that runs no program: with many prefixes the words are long.
+    /// Nothing for a check that runs no program.
     pub fn words_for_check(&self, service: usize, check: usize) -> Words {
         let kind = self.config.services.get(service).and_then(|service| Some(&service.checks.get(check)?.kind));
         if matches!(kind, Some(CheckKind::Exec(_))) { self.words(service) } else { Words::default() }

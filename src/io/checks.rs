@@ -24,7 +24,7 @@ use crate::engine::{Input, Outcome, ProbeId};
 use crate::io::descriptors;
 use dial::Dialed;
 use prepare::{Kind, Prepared, Talk};
-use process::Seats;
+use process::{Seats, THREADS};
 
 mod dial;
 mod dns;
@@ -41,14 +41,13 @@ mod udp;
 mod unix;
 pub(super) mod words;
 
-/// What one run is to be told. The three texts reach programs as `STATE`, `REASON` and `PREFIXES`; other kinds of
-/// checks do not look at them.
+/// What one run is to be told. The two texts reach programs as `STATE` and `REASON`; other kinds of checks do not look
+/// at them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ProbeRequest {
     pub probe: ProbeId,
     pub state: String,
     pub reason: String,
-    pub prefixes: String,
 }
 
 /// Why there can be no runner for this configuration.
@@ -94,8 +93,7 @@ impl Runner {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
-            // Only exec(2) waits there: more threads would not make it faster, and fewer could all hang on a dead file server.
-            .max_blocking_threads(16)
+            .max_blocking_threads(THREADS)
             .build()?;
         let work = Arc::new(Work { checks: prepared, inputs, seats: Seats::new(), looks: file::looks() });
         let thread = std::thread::Builder::new().name("checks".to_owned()).spawn(move || {
@@ -206,7 +204,7 @@ impl Work {
             Talk::Dns(dns) => self.limit(run, &progress, dns::run(dns, run.from, address, &progress)).await,
             Talk::Grpc(grpc) => self.limit(run, &progress, grpc.run(run.from, address, &progress)).await,
             Talk::Unix(unix) => match self.seats.take((service, check, address)) {
-                Some(seat) => self.limit(run, &progress, unix::run(unix, seat, &progress)).await,
+                Some(seat) => self.limit(run, &progress, unix.run(seat, &progress)).await,
                 None => self.report(run, Err(Bad::Fail("earlier runs still hang in connect(2)".to_owned()))).await,
             },
         }
@@ -256,10 +254,13 @@ enum Phase {
     /// For looks at other files.
     Place,
     Look,
+    /// For exec(2).
+    Start,
 }
 
 impl Phase {
-    const ALL: [Self; 7] = [Self::Tls, Self::Answer, Self::Running, Self::Sent, Self::Turn, Self::Place, Self::Look];
+    const ALL: [Self; 8] =
+        [Self::Tls, Self::Answer, Self::Running, Self::Sent, Self::Turn, Self::Place, Self::Look, Self::Start];
 }
 
 impl Progress {
@@ -285,6 +286,7 @@ impl Progress {
             Some(Phase::Sent) => format!("sent, but no answer within {timeout:?}"),
             Some(Phase::Turn) => "timed out: an earlier look at the file hangs".to_owned(),
             Some(Phase::Place) => "timed out: too many looks at other files hang".to_owned(),
+            Some(Phase::Start) => format!("timed out: the program has not been started within {timeout:?}"),
             Some(Phase::Look) => format!("timed out: the file system has not answered for {timeout:?}"),
         }
     }

@@ -164,8 +164,8 @@ impl Daemon {
                     }
                     Output::Close { connection } => self.connections.close(connection),
                     Output::Probe { probe } => {
-                        let Words { state, reason, prefixes } = self.engine.words_for_check(probe.service, probe.check);
-                        if let Err(error) = self.runner.probe(ProbeRequest { probe, state, reason, prefixes }) {
+                        let Words { state, reason } = self.engine.words_for_check(probe.service, probe.check);
+                        if let Err(error) = self.runner.probe(ProbeRequest { probe, state, reason }) {
                             self.probe_errors += 1;
                             let outcome = Outcome::Fail { detail: error.to_string() };
                             answers.push_back(Input::Probed { probe, outcome, took: Duration::ZERO });

@@ -20,7 +20,7 @@ use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::checks::exec::Exec;
-use super::checks::process::Seats;
+use super::checks::process::{Seats, THREADS};
 use super::checks::{Bad, BuildError, ProbeRequest, Progress};
 use crate::config::{Config, ExecCheck, Service};
 use crate::engine::{Hook, Input, ProbeId, Words};
@@ -68,8 +68,7 @@ impl Hooks {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
-            // Only exec(2) waits there, as for the checks.
-            .max_blocking_threads(4)
+            .max_blocking_threads(THREADS)
             .build()?;
         let inputs = inputs.clone();
         let thread = std::thread::Builder::new().name("hooks".to_owned()).spawn(move || {
@@ -108,7 +107,7 @@ impl Follower {
         for hook in Hook::ALL {
             let Some(command) = hook.command(&service.health.hooks) else { continue };
             let check = ExecCheck { command: command.to_vec(), user: None, env: BTreeMap::new() };
-            let program = Exec::new(&check, &service.name).map_err(|detail| BuildError::Hook {
+            let program = Exec::new(&check, service).map_err(|detail| BuildError::Hook {
                 service: service.name.clone(),
                 hook: hook.name(),
                 detail,
@@ -136,10 +135,10 @@ impl Follower {
         let Some(seat) = self.seats.take(self.service) else {
             return Err("earlier runs were killed and do not end".to_owned());
         };
-        let Words { state, reason, prefixes } = words;
+        let Words { state, reason } = words;
         let probe = ProbeId { service: self.service, check: 0, address: self.address, run: 0 };
         let progress = Progress::default();
-        let request = ProbeRequest { probe, state, reason, prefixes };
+        let request = ProbeRequest { probe, state, reason };
         match tokio::time::timeout(TIME, program.run(&request, seat, &progress)).await {
             Ok(Ok(detail)) => Ok(detail),
             Ok(Err(Bad::Fail(detail) | Bad::TimedOut(detail))) => Err(detail),

@@ -74,6 +74,10 @@ impl Wanted {
         self.wake.notify_one();
     }
 
+    fn is_wished(&self) -> bool {
+        !self.addresses.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     fn take(&self) -> BTreeMap<IpAddr, bool> {
         std::mem::take(&mut *self.addresses.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -151,11 +155,16 @@ impl Watcher {
                 self.managing = Some(spawn_blocking(|| manage::manage(batch)));
                 Ok(())
             }
-            () = sleep_until(self.due), if self.reading.is_none() => {
+            // At the start what is managed is there when it is looked for, and nobody is told that it is not.
+            () = sleep_until(self.due), if self.reading.is_none() && !self.manages() => {
                 self.begin();
                 Ok(())
             }
         }
+    }
+
+    fn manages(&self) -> bool {
+        self.managing.is_some() || self.wanted.is_wished()
     }
 
     fn begin(&mut self) {

@@ -238,6 +238,35 @@ fn a_service_that_is_found_down_says_so_and_one_that_starts_anew_has_gone_down()
     assert_eq!(hooks(&bench.address("192.0.2.80", false)), [Hook::Down]);
 }
 
+#[test]
+fn what_waits_after_a_drain_or_is_only_found_out_in_part_has_not_gone_down() {
+    let mut bench = Bench::new(|config| {
+        hooked(config);
+        config.services[0].health.start_hold = 2 * SECOND;
+    });
+    let drained =
+        |bench: &mut Bench, exists| hooks(&bench.fact(Fact::DisableFile { service: 0, exists: Some(exists) }));
+    read_all(&mut bench);
+    assert_eq!(drained(&mut bench, true), [Hook::Drain]);
+    assert_eq!((drained(&mut bench, false), states(&bench)[0]), (vec![], "starting"));
+    bench.now = at(3000);
+    assert_eq!(hooks(&bench.input(Input::Tick)), [Hook::Up]);
+
+    let mut bench = Bench::new(|config| {
+        hooked(config);
+        config.services[0].health.disable_file = None;
+        config.services[0].prefixes.push("192.0.2.180/32".parse().unwrap());
+        config.services[0].checks = vec![check("alive")];
+    });
+    let outputs = read_all(&mut bench);
+    assert_eq!(hooks(&outputs), [], "one is not here, of the other nothing is known");
+    let probe = probes(&outputs)[0];
+    bench.probed(probe, true);
+    bench.now = at(2000);
+    let outputs = bench.input(Input::Tick);
+    assert_eq!(hooks(&bench.probed(probes(&outputs)[0], true)), [Hook::Up]);
+}
+
 /// A neighbor that hears nothing yet delays no hook; one that is told is told first.
 #[test]
 fn a_hook_comes_after_all_that_the_routers_are_told() {

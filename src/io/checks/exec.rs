@@ -11,9 +11,9 @@ use nix::unistd::{Uid, User, getgrouplist};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 
-use super::process::{Running, Seat};
+use super::process::{Running, Seat, Starts};
 use super::{Bad, Phase, ProbeRequest, Progress, words};
-use crate::config::ExecCheck;
+use crate::config::{ExecCheck, Service};
 use crate::io::descriptors::Identity;
 
 /// What a program is given of the daemon's environment: nothing but this.
@@ -29,21 +29,26 @@ const MOST_LEFT: usize = 1024 * 1024;
 /// An exec check with its user looked up.
 pub(in crate::io) struct Exec {
     service: String,
+    /// All of the service's, separated by spaces: put together once, because there may be thousands.
+    prefixes: String,
     program: String,
     arguments: Vec<String>,
     identity: Option<Identity>,
     env: BTreeMap<String, String>,
+    starts: Starts,
 }
 
 impl Exec {
-    pub(in crate::io) fn new(check: &ExecCheck, service: &str) -> Result<Self, String> {
+    pub(in crate::io) fn new(check: &ExecCheck, service: &Service) -> Result<Self, String> {
         let (program, arguments) = check.command.split_first().ok_or("command is empty")?;
         Ok(Self {
-            service: service.to_owned(),
+            service: service.name.clone(),
+            prefixes: service.prefixes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
             program: program.clone(),
             arguments: arguments.to_vec(),
             identity: check.user.as_deref().map(identity).transpose()?.flatten(),
             env: check.env.clone(),
+            starts: Starts::new(),
         })
     }
 
@@ -51,10 +56,12 @@ impl Exec {
     pub(super) fn plain(program: &str, arguments: &[&str]) -> Self {
         Self {
             service: String::new(),
+            prefixes: String::new(),
             program: program.to_owned(),
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
             identity: None,
             env: BTreeMap::new(),
+            starts: Starts::new(),
         }
     }
 
@@ -76,6 +83,7 @@ impl Exec {
         seat: Seat,
         progress: &Progress,
     ) -> io::Result<Ended> {
+        progress.reached(Phase::Start);
         let (running, output) = self.start(request, seat).await?;
         progress.reached(Phase::Running);
         let mut output = Receiver::from_owned_fd(output.into())?;
@@ -103,15 +111,15 @@ impl Exec {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).env_clear().env("PATH", PATH).envs(&self.env);
         command.env("SERVICE", &self.service).env("ADDRESS", request.probe.address.to_string());
-        command.env("STATE", &request.state).env("REASON", &request.reason).env("PREFIXES", &request.prefixes);
+        command.env("STATE", &request.state).env("REASON", &request.reason).env("PREFIXES", &self.prefixes);
         command.stdin(Stdio::null());
         let identity = self.identity.clone();
-        let started = tokio::task::spawn_blocking(move || {
+        let start = move || {
             let (output, end) = io::pipe()?;
             command.stderr(end.try_clone()?).stdout(end);
             Ok((Running::start(command, identity, seat)?, output))
-        });
-        started.await.unwrap_or_else(|gone| Err(io::Error::other(gone)))
+        };
+        self.starts.run(start).await?
     }
 }
 

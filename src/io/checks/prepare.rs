@@ -4,13 +4,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::BuildError;
 use super::exec::Exec;
 use super::file::File;
 use super::grpc::Grpc;
 use super::http::Http;
 use super::systemd::Systemd;
-use crate::config::{Check, CheckKind, Config, DnsCheck, Service, Target, TcpCheck, UdpCheck, UnixCheck};
+use super::unix::Unix;
+use crate::config::{Check, CheckKind, Config, DnsCheck, Service, Target, TcpCheck, UdpCheck};
 
 pub(super) struct Prepared {
     pub(super) timeout: Duration,
@@ -34,7 +37,7 @@ pub(super) enum Talk {
     Http(Box<Http>),
     Exec(Exec),
     Udp(UdpCheck),
-    Unix(UnixCheck),
+    Unix(Unix),
     Dns(Box<DnsCheck>),
     File(File),
     Systemd(Systemd),
@@ -53,9 +56,9 @@ impl Prepared {
             CheckKind::Tcp(TcpCheck { port, send: None, expect: None }) => Kind::Connect { port: *port },
             CheckKind::Tcp(tcp) => Kind::Talk(Arc::new(Talk::Tcp(tcp.clone()))),
             CheckKind::Http(http) => Kind::Talk(Arc::new(Talk::Http(Box::new(Http::new(http).map_err(named)?)))),
-            CheckKind::Exec(exec) => Kind::Talk(Arc::new(Talk::Exec(Exec::new(exec, &service.name).map_err(named)?))),
+            CheckKind::Exec(exec) => Kind::Talk(Arc::new(Talk::Exec(Exec::new(exec, service).map_err(named)?))),
             CheckKind::Udp(udp) => Kind::Talk(Arc::new(Talk::Udp(udp.clone()))),
-            CheckKind::Unix(unix) => Kind::Talk(Arc::new(Talk::Unix(unix.clone()))),
+            CheckKind::Unix(unix) => Kind::Talk(Arc::new(Talk::Unix(Unix::new(unix)))),
             CheckKind::Dns(dns) => Kind::Talk(Arc::new(Talk::Dns(dns.clone()))),
             CheckKind::File(file) => Kind::Talk(Arc::new(Talk::File(File::new(file)))),
             CheckKind::Systemd(systemd) => Kind::Talk(Arc::new(Talk::Systemd(Systemd::new(systemd)))),
@@ -74,15 +77,16 @@ impl Prepared {
     }
 }
 
-/// A prefix wider than a host route is checked on its addresses on this host, however many these are.
-const WIDE: usize = 256;
+/// A prefix wider than a host route is checked on its addresses on this host: no host has more.
+const WIDE: usize = 65_536;
 
 /// How many instances (service, check, address) there are.
 pub(super) fn instances(config: &Config) -> usize {
     let of = |service: &Service, check: &Check| match check.target {
         Target::Address(_) => 1,
         Target::Service => {
-            service.prefixes.iter().map(|p| if p.prefix_len() == p.max_prefix_len() { 1 } else { WIDE }).sum()
+            let most = |p: &IpNet| 1_usize.checked_shl((p.max_prefix_len() - p.prefix_len()).into()).unwrap_or(WIDE);
+            service.prefixes.iter().map(|p| most(p).min(WIDE)).sum()
         }
     };
     config.services.iter().flat_map(|s| s.checks.iter().map(move |c| of(s, c))).sum()

@@ -22,6 +22,7 @@ use nix::unistd::Pid;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use crate::io::descriptors::{self, Identity};
 
@@ -101,6 +102,33 @@ fn kill(child: &Child) {
     if let Ok(pid) = i32::try_from(child.id()) {
         // ESRCH: nobody is left in the group, which is what was wanted.
         let _gone = killpg(Pid::from_raw(pid), Signal::SIGKILL).is_err();
+    }
+}
+
+/// What can hang in the kernel for as long as a file server is dead, and cannot be ended: exec(2), a walk along a path.
+/// It has a thread of the runtime's, of which there are [`THREADS`].
+pub(in crate::io) struct Starts(Arc<Semaphore>);
+
+/// Of one check or hook, on all its addresses: then a dead file server takes these threads and those of no other.
+const STARTS: usize = 4;
+
+/// None is there before it is needed. With so many, sixteen checks of dead file servers still leave the others alone.
+pub(in crate::io) const THREADS: usize = 17 * STARTS;
+
+impl Starts {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(STARTS)))
+    }
+
+    /// A run that is given up before its turn has started nothing.
+    pub(super) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+        let place = Arc::clone(&self.0).acquire_owned().await.map_err(io::Error::other)?;
+        let work = move || {
+            let result = work();
+            drop(place);
+            result
+        };
+        tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
     }
 }
 
