@@ -157,6 +157,11 @@ pub fn judge(question: &Question<'_>) -> Judged {
     let mut steps = steps(question);
     let until = steps.iter().map(|step| step.until).min().unwrap_or(Time::MAX);
     let ready = steps.iter().all(|step| matches!(step.result, Ok(_) | Err(Held::StartHold)));
+    // What was kept for what is announced beside it goes with that, and says its own reason: the same facts have one
+    // answer, however often they are asked about.
+    if !ready && question.ready_since.is_some() {
+        return judge(&Question { ready_since: None, ..*question });
+    }
     let ready_since = ready.then(|| question.ready_since.unwrap_or(question.now));
     let held = steps.iter().enumerate().filter_map(|(at, step)| Some((step.result.err()?, at))).min();
     if let Some((_, at)) = held {

@@ -2,6 +2,7 @@
 
 mod bench;
 mod cost;
+mod found;
 mod lifecycles;
 mod router;
 mod truth;
