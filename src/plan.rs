@@ -175,12 +175,17 @@ pub fn judge(question: &Question<'_>) -> Judged {
     let mut steps = steps(question);
     let until = steps.iter().map(|step| step.until).min().unwrap_or(Time::MAX);
     let ready = steps.iter().all(|step| matches!(step.result, Ok(_) | Err(Held::StartHold)));
-    let ready_since = ready.then(|| question.ready_since.unwrap_or(question.now));
     let serves = steps.iter().all(|step| match step.result {
         Ok(_) | Err(Held::Drained | Held::Stopping) => true,
         // After a drain it waits to be announced; it has not come up anew.
         Err(held) => held == Held::StartHold && question.served,
     });
+    // What was kept for what stood beside it goes with that, and says its own reason: the same facts have one answer,
+    // however often they are asked about.
+    if question.stands() && !ready && !serves {
+        return judge(&Question { ready_since: None, served: false, ..*question });
+    }
+    let ready_since = ready.then(|| question.ready_since.unwrap_or(question.now));
     let held = steps.iter().enumerate().filter_map(|(at, step)| Some((step.result.err()?, at))).min();
     if let Some((_, at)) = held {
         let step = steps.swap_remove(at);

@@ -1,11 +1,27 @@
-//! The simulator: the engine, model routers and a virtual clock. A seed is a whole history; a failure names its seed.
+//! The simulator: the engine, model routers and a virtual clock. A seed is a whole history; one that fails is made short
+//! and printed.
+//!
+//! ```text
+//!   seed --draw--> Start, Steps --history--> World (host, pipes, routers) <--> Engine
+//!                        ^                     |  judge: at every instant, truth: when all is quiet
+//!                        |______ shrink _______|  a property does not hold
+//! ```
 
 mod bench;
 mod cost;
+mod draw;
+mod found;
+mod histories;
+mod history;
+mod host;
+mod judge;
 mod lifecycles;
+mod pipe;
 mod push;
 mod router;
 mod services;
+mod shrink;
+mod talk;
 mod truth;
 mod world;
 
@@ -138,7 +154,7 @@ fn well(seed: u64) -> World {
 #[test]
 fn a_well_host_announces_everything_then_end_of_rib() {
     let world = well(1);
-    assert_eq!(world.expected().len(), 5);
+    assert_eq!(world.expected(0).len(), 5);
     world.assert_routers_have_the_plan();
     for router in &world.routers {
         assert_eq!(router.end_of_ribs, [Family::Ipv4, Family::Ipv6]);
@@ -175,7 +191,7 @@ fn failed_reads_change_nothing() {
 #[test]
 fn each_loss_takes_exactly_its_own_and_recovery_brings_it_back() {
     let mut world = well(4);
-    let all = world.expected();
+    let all = world.expected(0);
     let mut step = |what: &str, change: &dyn Fn(&mut World), gone: &[&str]| {
         change(&mut world);
         world.run(5 * SECOND);
@@ -269,99 +285,4 @@ fn start_hold_waits_and_grace_bridges_a_gap() {
     world.set_listening(Protocol::Tcp, 80, false);
     world.run(3 * SECOND);
     assert!(!world.routers[0].table.contains_key(&web));
-}
-
-/// The same services with other settings, as the seed says.
-fn varied(seed: u64) -> Config {
-    let mut config = config();
-    let [web, dns, api] = &mut config.services[..] else { unreachable!("three services") };
-    web.binding.grace = SECOND * u32::from(seed & 1 > 0);
-    dns.health.start_hold = 3 * SECOND * u32::from(seed & 2 > 0);
-    web.health.per_prefix = seed & 4 == 0;
-    dns.binding.interface = (seed & 8 > 0).then(|| "lo".into());
-    if seed & 16 > 0 {
-        api.health.quorum = Quorum::Any;
-        api.checks.push(check("second"));
-        api.checks[1].on_fail = WhenDown::Deprefer;
-    }
-    config
-}
-
-/// One random history: a hundred or so things happen, then all is quiet and everyone must agree.
-fn history(seed: u64) {
-    let mut world = World::new(varied(seed), seed);
-    let faults = world.dice.below(16);
-    world.faults =
-        Faults { reads: faults & 1 > 0, network: faults & 2 > 0, slow_writes: faults & 4 > 0, late: faults & 8 > 0 };
-    world.boot();
-    for _ in 0..40 + world.dice.below(80) {
-        happen(&mut world);
-        let pause = world.dice.below(3000);
-        world.run(Duration::from_millis(pause));
-    }
-    world.faults = Faults::default();
-    world.routers.iter_mut().for_each(|router| router.silent = false);
-    // Long enough for the longest back-off and two reads that agree.
-    for _ in 0..3 {
-        world.boot();
-        world.run(22 * SECOND);
-    }
-    world.assert_routers_have_the_plan();
-    let updates: Vec<u64> = world.routers.iter().map(|router| router.updates).collect();
-    world.run(10 * SECOND);
-    assert_eq!(world.routers.iter().map(|router| router.updates).collect::<Vec<_>>(), updates, "quiet is quiet");
-}
-
-fn happen(world: &mut World) {
-    let address: IpAddr = SERVICE_ADDRESSES[usize::try_from(world.dice.below(5)).unwrap()].parse().unwrap();
-    let router = usize::try_from(world.dice.below(2)).unwrap();
-    let ports = [(Protocol::Tcp, 80), (Protocol::Udp, 53), (Protocol::Tcp, 53)];
-    let (protocol, port) = ports[usize::try_from(world.dice.below(3)).unwrap()];
-    match world.dice.below(18) {
-        0..=2 => world.set_address(address, true),
-        3 => world.set_address(address, false),
-        4..=6 => world.set_listening(protocol, port, true),
-        7 => world.set_listening(protocol, port, false),
-        8 => _ = world.sick.insert(address),
-        9 => _ = world.sick.remove(&address),
-        10 => {
-            world.disable_file = !world.disable_file;
-            world.look_at_disable_file();
-        }
-        11 => world.read_all(),
-        12 if world.faults.network => world.cut_connections(),
-        13 if world.faults.network => world.routers[router].silent ^= true,
-        14 if world.faults.network => world.routers[router].garbage(vec![0xFF; 23].into()),
-        12..=15 => {
-            let family = if world.dice.one_in(2) { Family::Ipv4 } else { Family::Ipv6 };
-            world.routers[router].refresh(family);
-        }
-        16 => world.set_address("fd00::10".parse().unwrap(), true),
-        17 => world.set_address("fd00::10".parse().unwrap(), false),
-        _ => unreachable!("below 18"),
-    }
-}
-
-#[test]
-#[allow(clippy::disallowed_methods, reason = "the long tier asks for more histories")]
-fn every_history_ends_with_the_plan_at_every_router() {
-    let number = |name, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
-    let (first, count): (u64, u64) = (number("ANYCASTER_SEED", 0), number("ANYCASTER_HISTORIES", 150));
-    let next = std::sync::atomic::AtomicU64::new(first);
-    let work = || {
-        while let seed = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
-            && seed < first + count
-        {
-            if let Err(panic) = std::panic::catch_unwind(|| history(seed)) {
-                eprintln!("history of seed {seed}: run it alone with ANYCASTER_SEED={seed} ANYCASTER_HISTORIES=1");
-                std::panic::resume_unwind(panic);
-            }
-        }
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(work);
-        }
-    });
 }

@@ -162,15 +162,16 @@ fn checks(question: &Question<'_>) -> Step {
         return Step::ok(NAME, "no checks: the binding alone decides");
     }
     let Standings { healthy, more, depreferred, unproven, unhealthy } = question.standings;
-    let proven_beside = question.stands() && (!healthy.is_empty() || depreferred.is_some());
-    if let Some(detail) = unproven.as_ref().filter(|_| !proven_beside) {
+    // One that fails decides, whatever those say that have no verdict yet.
+    if let (Some(detail), WhenDown::Withdraw) = (unhealthy, question.service.health.when_down) {
+        return Step::held(NAME, Held::Unhealthy, detail);
+    }
+    let vouched = question.stands() && (!healthy.is_empty() || depreferred.is_some() || unhealthy.is_some());
+    if let Some(detail) = unproven.as_ref().filter(|_| !vouched) {
         return Step::held(NAME, Held::Unproven, detail);
     }
     if let Some(detail) = unhealthy {
-        return match question.service.health.when_down {
-            WhenDown::Withdraw => Step::held(NAME, Held::Unhealthy, detail),
-            WhenDown::Deprefer => Step::kept(NAME, Kept::Deprefer, detail),
-        };
+        return Step::kept(NAME, Kept::Deprefer, detail);
     }
     if let Some(detail) = depreferred {
         return Step::kept(NAME, Kept::Deprefer, detail);
