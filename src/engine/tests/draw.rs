@@ -10,7 +10,7 @@ use super::world::World;
 use super::{SECOND, check, config as plain, neighbor, service};
 use crate::bgp::wire::{Asn, Capabilities, Community, Families, Family, LargeCommunity, Origin};
 use crate::config::{
-    Bandwidth, Config, LinkBandwidthMode, Listen, Neighbor, PeerAsn, Policy, Protocol, Quorum, Service, Target,
+    Bandwidth, Config, Hooks, LinkBandwidthMode, Listen, Neighbor, PeerAsn, Policy, Protocol, Quorum, Service, Target,
     WhenDown,
 };
 use crate::dice::Dice;
@@ -105,6 +105,9 @@ pub(super) fn config(start: &Start, seed: u64) -> (Config, Vec<usize>) {
     let no_ipv4 = config.neighbors.iter().all(|neighbor| neighbor.address.is_ipv6());
     config.router.id = (no_ipv4 || dice.one_in(3)).then(|| "10.0.0.10".parse().unwrap());
     config.services = services.iter().map(|number| one_service(seed, *number, &slots)).collect();
+    for (place, number) in services.iter().enumerate() {
+        config.services[place].depends_on = needs(seed, *number, &services);
+    }
     (config, slots)
 }
 
@@ -163,6 +166,14 @@ fn one_neighbor(seed: u64, slot: usize, nature: &Nature, ours: Asn) -> Neighbor 
     }
 }
 
+/// Services of lower numbers, so that there is no circle; in any order in the file.
+fn needs(seed: u64, number: usize, services: &[usize]) -> Vec<usize> {
+    let mut dice = Dice::new(mix(seed, 400 + number as u64));
+    let some = if dice.one_in(3) { dice.below(32) } else { 0 };
+    let needed = |other: &usize| *other < number && some & (1 << other) > 0;
+    services.iter().enumerate().filter(|(_, other)| needed(other)).map(|(place, _)| place).collect()
+}
+
 fn one_service(seed: u64, number: usize, slots: &[usize]) -> Service {
     let mut dice = Dice::new(mix(seed, 300 + number as u64));
     let (name, prefixes, listen) = SERVICES[number];
@@ -195,6 +206,8 @@ fn one_service(seed: u64, number: usize, slots: &[usize]) -> Service {
     service.health.per_prefix = !dice.one_in(3);
     service.health.when_down = pick(&mut dice, &[WhenDown::Withdraw, WhenDown::Withdraw, WhenDown::Deprefer]);
     service.health.disable_file = dice.one_in(3).then(|| "/run/disable".into());
+    let argv = || Some(vec!["/hook".to_owned()]);
+    service.health.hooks = Hooks { up: argv(), down: argv(), drain: argv() };
     service.health.quorum =
         pick(&mut dice, &[Quorum::All, Quorum::All, Quorum::Any, Quorum::AtLeast(2.try_into().unwrap())]);
     for name in &CHECKS[..index(&mut dice, CHECKS.len() + 1)] {

@@ -151,6 +151,7 @@ fn end(world: &mut World, stop: bool) {
     }
     assert!(world.connections.values().all(|pipe| pipe.queue.is_empty()));
     world.assert_routers_have_the_plan();
+    world.assert_hooks_have_followed();
     let updates: Vec<u64> = world.routers.iter().map(|router| router.updates).collect();
     let sessions: Vec<u64> = world.routers.iter().map(|router| router.sessions).collect();
     world.run(Duration::from_secs(10));

@@ -10,6 +10,7 @@ use super::talk::Means;
 use super::world::{ETH0, World};
 use crate::bgp::wire::{Asn, Community, Family};
 use crate::config::{LinkBandwidthMode, Listen, Neighbor, Quorum, Service, Target, WhenDown};
+use crate::engine::Hook;
 use crate::health::Verdict;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -98,10 +99,24 @@ impl World {
     }
 
     fn stands(&self, service: &Service, prefix: &IpNet) -> Stands {
-        let drained = service.weight == 0 || self.disable_file && service.health.disable_file.is_some();
-        let Some((addresses, ask)) = self.bound(service, prefix).filter(|_| service.enabled && !drained) else {
+        if self.drained(service) { Stands::Not } else { self.serves_on(service, prefix) }
+    }
+
+    fn drained(&self, service: &Service) -> bool {
+        service.weight == 0 || self.disable_file && service.health.disable_file.is_some()
+    }
+
+    /// Some prefix could be announced, drained or not.
+    fn serves(&self, service: &Service) -> bool {
+        service.prefixes.iter().any(|prefix| self.serves_on(service, prefix) != Stands::Not)
+    }
+
+    fn serves_on(&self, service: &Service, prefix: &IpNet) -> Stands {
+        let needed = |index: &usize| self.serves(&self.engine.config.services[*index]);
+        if !service.enabled || !service.depends_on.iter().all(needed) {
             return Stands::Not;
-        };
+        }
+        let Some((addresses, ask)) = self.bound(service, prefix) else { return Stands::Not };
         let heard = |listen: &Listen| {
             let at = listen.address.map_or_else(|| ask.clone(), |address| vec![address]);
             let there =
@@ -162,6 +177,22 @@ impl World {
             }
         }
         worst
+    }
+
+    /// The hook that ran last is that of the state a service came to rest in.
+    pub(super) fn assert_hooks_have_followed(&self) {
+        for (index, service) in self.engine.config.services.iter().enumerate().filter(|(_, service)| service.enabled) {
+            let announced = service.prefixes.iter().any(|prefix| self.stands(service, prefix) != Stands::Not);
+            let drained = self.drained(service);
+            let last = self.hooked.get(&index).copied();
+            let right = match (announced, drained) {
+                (true, _) => last == Some(Hook::Up),
+                (false, true) => last == Some(Hook::Drain),
+                // One that has never come up may still be finding out, for want of a target.
+                (false, false) => matches!(last, None | Some(Hook::Down)),
+            };
+            assert!(right, "{}: announced {announced}, drained {drained}, the last hook was {last:?}", service.name);
+        }
     }
 
     pub(super) fn assert_routers_have_the_plan(&self) {

@@ -13,7 +13,7 @@ use crate::Time;
 use crate::bgp::wire::Notification;
 use crate::config::{Config, Protocol};
 use crate::dice::Dice;
-use crate::engine::{Closed, ConnectionId, Engine, Event, EventKind, Input, Output};
+use crate::engine::{Closed, ConnectionId, Engine, Event, EventKind, Hook, Input, Output};
 use crate::facts::{Fact, Watch};
 
 pub(super) use super::host::on;
@@ -83,6 +83,8 @@ pub(super) struct World {
     pub(super) ready: u64,
     pub(super) exited: bool,
     pub(super) stops: u64,
+    /// The last of each service.
+    pub(super) hooked: BTreeMap<usize, Hook>,
     /// The last one.
     pub(super) session_event: Option<Event>,
 }
@@ -128,6 +130,7 @@ impl World {
             ready: 0,
             exited: false,
             stops: 0,
+            hooked: BTreeMap::new(),
             session_event: None,
         };
         world.drain();
@@ -145,6 +148,7 @@ impl World {
         self.later.clear();
         self.answers.clear();
         self.heard.clear();
+        self.hooked.clear();
         (self.ready, self.exited, self.stops) = (0, false, 0);
         self.judge = Judge::new(&config);
         self.engine = Engine::new(self.now, config, seed);
@@ -244,7 +248,12 @@ impl World {
             }
             Output::Manage { address, present } => self.manage(address, present),
             Output::Event(event) if event.kind == EventKind::Session => self.session_event = Some(event),
-            Output::Event(_) | Output::Hook { .. } => {}
+            Output::Event(_) => {}
+            Output::Hook { service, hook } => {
+                let before = self.hooked.insert(service, hook);
+                assert_ne!(before, Some(hook), "a hook of what has not changed");
+                assert_eq!(self.stops, 0, "a stop runs no hook");
+            }
             Output::Ready => self.ready += 1,
             Output::Stopping => self.stops += 1,
             Output::Exit => self.exited = true,
