@@ -31,7 +31,7 @@ mod values;
 
 pub use crate::bgp::session::PeerAsn;
 pub use crate::bgp::wire::Families;
-pub use check::{DnsCheck, GrpcCheck, Record, response_code};
+pub use check::{DnsCheck, FileCheck, GrpcCheck, Look, Record, response_code};
 pub use load::load;
 pub use report::{Diagnostic, Position, Report, Severity};
 pub use span::duration;
@@ -365,22 +365,6 @@ pub struct ExecCheck {
     pub command: Vec<String>,
     pub user: Option<String>,
     pub env: BTreeMap<String, String>,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct FileCheck {
-    /// Absolute.
-    pub path: PathBuf,
-    pub look: Look,
-}
-
-/// What makes a look at a file pass.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Look {
-    There,
-    /// Changed within so long; > 0.
-    Younger(Duration),
-    Absent,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

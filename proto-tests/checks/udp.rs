@@ -102,7 +102,12 @@ fn with_nothing_to_say_a_port_must_not_be_refused() {
     for address in [V4, V6] {
         let silent = UdpSocket::bind((address, 0)).unwrap();
         assert_eq!(once(bare(silent.local_addr().unwrap().port()), address), pass("not refused"));
-        assert_eq!(once(bare(answering(address, &[b"!"])), address), pass("answered"));
+        // It waits for a few milliseconds only: on a busy machine the server may be late, now and then.
+        let port = answering(address, &[b"!"]);
+        let tries: Vec<Outcome> = (0..50).map(|_| once(bare(port), address)).collect();
+        assert!(tries.contains(&pass("answered")), "{tries:?}");
+        let late = tries.into_iter().filter(|outcome| *outcome != pass("answered"));
+        assert_eq!(late.clone().collect::<Vec<_>>(), vec![pass("not refused"); late.count()]);
         assert_eq!(once(bare(nobody(address)), address), fail("port unreachable: nothing listens there"));
     }
     let kind = |port| CheckKind::Udp(UdpCheck { port, send: None, expect: Some("ok".to_owned()) });

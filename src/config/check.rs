@@ -19,6 +19,7 @@ use push::push;
 use systemd::systemd;
 
 pub use dns::{DnsCheck, Record, response_code};
+pub use file::{FileCheck, Look};
 pub use grpc::GrpcCheck;
 
 mod dns;

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use crate::config::{Quorum, Service, Target, WhenDown};
 use crate::health::Verdict;
 
-/// Most healthy addresses that are named.
+/// Most healthy addresses that are named, and checks that say why not: each detail is kept with its prefix, and with its
+/// events.
 const SHOWN: usize = 4;
 
 /// What the checks say of the addresses that count: for each way to stand, the words of the first that stands so.
@@ -158,7 +159,10 @@ impl Count {
                 (_, None, said) => Some(format!("{}: {said}", check.name)),
                 (_, Some(target), said) => Some(format!("{} on {target}: {said}", check.name)),
             });
-            words.collect::<Vec<_>>().join(", ")
+            let mut words: Vec<String> = words.collect();
+            let more = words.len().saturating_sub(SHOWN);
+            words.truncate(SHOWN);
+            words.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
         };
         match self.standing() {
             Standing::Unhealthy => format!("{up} of {needed} needed: {}", of(Verdict::Down, &[WhenDown::Withdraw])),

@@ -1,9 +1,28 @@
 //! What file checks look at.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::CheckKind;
 use crate::config::report::{Fault, Report};
 use crate::config::tree::Table;
 use crate::config::values;
-use crate::config::{CheckKind, FileCheck, Look};
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FileCheck {
+    /// Absolute.
+    pub path: PathBuf,
+    pub look: Look,
+}
+
+/// What makes a look at a file pass.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Look {
+    There,
+    /// Changed within so long; > 0.
+    Younger(Duration),
+    Absent,
+}
 
 pub(super) fn file(table: &Table<'_>, report: &mut Report) -> Option<CheckKind> {
     let path = table.need("path", report, values::path);

@@ -98,6 +98,16 @@ fn without_an_address_only_fixed_targets_can_be_asked() {
 }
 
 #[test]
+fn a_detail_names_a_few_of_many_checks() {
+    let case = Case::with(|case| {
+        case.service.checks = vec![counting(); 200];
+        case.verdicts(&[&"-".repeat(200)]);
+    });
+    let four = ["c on 192.0.2.1: said"; 4].join(", ");
+    assert_eq!(case.judge().detail, format!("0 of 200 needed: {four} and 196 more"));
+}
+
+#[test]
 fn an_address_that_joins_announced_ones_waits_without_taking_them() {
     let joined = |words: &[&str], ready_since| {
         Case::with(|case| {
