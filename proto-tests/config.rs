@@ -438,3 +438,23 @@ proptest! {
         survives(&[second, first])?;
     }
 }
+
+/// execve(2) refuses a longer string, so that such a check could never pass.
+#[test]
+fn a_service_has_no_more_prefixes_than_a_program_can_be_told() {
+    let text = |count: u32, health: &str| {
+        let prefix = |n: u32| format!("\"100.{}.{}.{}\"", 64 + (n >> 16), (n >> 8) & 255, n & 255);
+        let prefixes = (0..count).map(prefix).collect::<Vec<_>>().join(",");
+        format!(
+            "[router]\nasn = 65010\n[neighbors.tor]\naddress = \"10.0.0.1\"\nasn = 65001\n[services.many]\n\
+             prefixes = [{prefixes}]\nbinding = {{ listen = [\"udp/53\"] }}\n{health}"
+        )
+    };
+    let load = |count, health| {
+        let sources = [Source { path: "many.toml".into(), text: text(count, health) }];
+        load(&sources).map(|_| ()).map_err(|report| report.diagnostics().into_iter().map(|d| d.message).collect())
+    };
+    let hooks = "health.hooks = { up = [\"/bin/true\"] }\n";
+    let refused: Vec<String> = vec!["service \"many\" has more prefixes than a program can be told".to_owned()];
+    assert_eq!([load(7000, hooks), load(9000, hooks), load(9000, "")], [Ok(()), Err(refused), Ok(())]);
+}

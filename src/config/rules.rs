@@ -10,7 +10,7 @@ use super::neighbor::NeighborRead;
 use super::report::{At, Fault, Report};
 use super::router::RouterRead;
 use super::service::ServiceRead;
-use super::{Neighbor, PeerAsn, Quorum, WhenDown};
+use super::{CheckKind, Neighbor, PeerAsn, Quorum, WhenDown};
 
 /// FRR 8 keeps bytes per second in 32 bits: a share above this wraps, and draws almost no traffic.
 const WRAPS_AT: u64 = 1 << 32;
@@ -38,6 +38,7 @@ pub(super) fn apply(read: &Read<'_>, report: &mut Report) {
         quorum(service, report);
         watched(service, report);
         families(service, read.neighbors, report);
+        environment(service, report);
     }
     depends::rules(read.services, report);
 }
@@ -216,6 +217,26 @@ fn watched(read: &ServiceRead, report: &mut Report) {
     for at in &read.insecure_at {
         let fault = Fault::new("certificates are not verified", "any server passes this check");
         report.push(fault.at(at).warning());
+    }
+}
+
+/// execve(2) takes no string of more than 128 KiB, and every prefix of the service is in one.
+const LONGEST_STRING: usize = 128 * 1024 - "PREFIXES=".len() - 1;
+
+fn environment(read: &ServiceRead, report: &mut Report) {
+    let service = &read.service;
+    let hooks = &service.health.hooks;
+    let runs = service.checks.iter().any(|check| matches!(check.kind, CheckKind::Exec(_)))
+        || [&hooks.up, &hooks.down, &hooks.drain].into_iter().any(Option::is_some);
+    if !runs {
+        return;
+    }
+    let octets: usize = service.prefixes.iter().map(|prefix| prefix.to_string().len() + 1).sum();
+    if octets > LONGEST_STRING {
+        let label = format!("{} prefixes take {octets} bytes of {LONGEST_STRING}", service.prefixes.len());
+        let fault =
+            Fault::new(format!("service {:?} has more prefixes than a program can be told", service.name), label);
+        report.push(fault.help("exec checks and hooks get all of them in PREFIXES: divide the service").at(&read.at));
     }
 }
 

@@ -11,9 +11,11 @@ use super::tcp::{find, first_line};
 use super::{Bad, Phase, Progress, dial, words};
 use crate::config::UdpCheck;
 
-/// With nothing to say nothing may be answered: a port that nobody has is refused by the host itself at once, and by one
-/// in the same data centre within this time.
+/// With nothing to say nothing may be answered: a port that nobody has is refused by this host at once.
 const REFUSED: Duration = Duration::from_millis(5);
+
+/// And by another one within this time, on the same continent.
+const REFUSED_ELSEWHERE: Duration = Duration::from_millis(100);
 
 /// No datagram is longer.
 const MOST_READ: usize = 65_535;
@@ -28,7 +30,8 @@ pub(super) async fn run(
     send(&socket, check.send.as_deref().unwrap_or_default().as_bytes(), progress).await?;
     let mut heard = Vec::new();
     if let UdpCheck { send: None, expect: None, .. } = check {
-        return match tokio::time::timeout(REFUSED, hear(&socket, &mut heard)).await {
+        let wait = if from.is_some() { REFUSED } else { REFUSED_ELSEWHERE };
+        return match tokio::time::timeout(wait, hear(&socket, &mut heard)).await {
             Ok(heard) => heard.map(|()| "answered".to_owned()),
             Err(_) => Ok("not refused".to_owned()),
         };
