@@ -68,34 +68,6 @@ impl Held {
             Self::StartHold => "start-hold",
         }
     }
-
-    /// Nothing is wrong: an operator asked for it.
-    pub const fn is_asked_for(self) -> bool {
-        match self {
-            Self::Disabled | Self::Drained | Self::Stopping => true,
-            Self::DependsOn
-            | Self::Unknown
-            | Self::NoAddress
-            | Self::NotListening
-            | Self::Unproven
-            | Self::Unhealthy
-            | Self::StartHold => false,
-        }
-    }
-
-    /// Not a fault yet: the host is still finding out.
-    pub const fn is_starting(self) -> bool {
-        match self {
-            Self::Unknown | Self::Unproven | Self::StartHold => true,
-            Self::Disabled
-            | Self::Drained
-            | Self::Stopping
-            | Self::DependsOn
-            | Self::NoAddress
-            | Self::NotListening
-            | Self::Unhealthy => false,
-        }
-    }
 }
 
 /// Announced although something is wrong; where several apply, the first in this order is said.

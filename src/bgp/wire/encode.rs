@@ -97,3 +97,20 @@ pub fn route_refresh(family: Family, subtype: u8) -> Bytes {
     let (afi, safi) = family.numbers();
     whole(kind::ROUTE_REFRESH, &BgpRouteRefreshMessage { afi, subtype, safi, data: Vec::new() }.encode())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 4271 §4.1: no message but an UPDATE is longer (RFC 8654 §4), so data is cut.
+    #[test]
+    fn a_notification_is_at_most_4096_octets() {
+        for (data, length) in [(0, 21), (1, 22), (4075, 4096), (4076, 4096), (60_000, 4096)] {
+            let said = notification(&Notification::new(3, 1, vec![7; data]));
+            assert_eq!(
+                (said.len(), u16::from_be_bytes([said[16], said[17]])),
+                (length, u16::try_from(length).unwrap())
+            );
+        }
+    }
+}

@@ -261,6 +261,29 @@ mod tests {
         }
     }
 
+    /// RFC 9003 §2: 255 octets, and no half character.
+    #[test]
+    fn a_text_is_cut_at_a_whole_character() {
+        for (text, kept) in [
+            ("x".repeat(255), 255),
+            ("x".repeat(256), 255),
+            ("é".repeat(127) + "x", 255),
+            ("é".repeat(128), 254),
+            ("x".repeat(254) + "é", 254),
+        ] {
+            let data = Notification::administrative_shutdown(&text).data;
+            assert_eq!((usize::from(data[0]), data.len()), (kept, kept + 1), "{text}");
+            assert_eq!(&data[1..], &text.as_bytes()[..kept]);
+        }
+    }
+
+    #[test]
+    fn only_a_shutdown_or_a_reset_has_a_text() {
+        let text = |code, subcode| Notification::new(code, subcode, [2, b'h', b'i']).shutdown_text();
+        let hi = Some("hi".to_owned());
+        assert_eq!([text(6, 2), text(6, 4), text(6, 3), text(5, 2), text(3, 4)], [hi.clone(), hi, None, None, None]);
+    }
+
     #[test]
     fn every_assigned_subcode_has_a_name() {
         let assigned = [(1, 1..=3), (2, 1..=7), (2, 11..=11), (3, 1..=11), (5, 1..=3), (6, 1..=10), (7, 1..=1)];

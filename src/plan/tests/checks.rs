@@ -122,3 +122,32 @@ fn an_address_that_joins_announced_ones_waits_without_taking_them() {
     assert_eq!(joined(&["u", "u"], Some(at(1))), Err(Held::Unproven), "nobody vouches");
     assert_eq!(joined(&["+", "-", "u"], Some(at(1))), Err(Held::Unhealthy));
 }
+
+/// CONTRACT: the words in JSON, logs and metrics, in this order.
+#[test]
+fn reasons_have_the_words_of_the_contract() {
+    let held = "disabled drained stopping depends-on unknown no-address not-listening unproven unhealthy start-hold";
+    assert_eq!(Held::ALL.map(Held::name).join(" "), held);
+    assert!(Held::ALL.is_sorted(), "the first that applies is said");
+    let kept = [Kept::Deprefer, Kept::Grace, Kept::Unknown];
+    assert_eq!((kept.map(Kept::name).join(" "), kept.is_sorted()), ("deprefer grace unknown".to_owned(), true));
+}
+
+#[test]
+fn of_many_healthy_addresses_four_are_named() {
+    let words = |count: u8| {
+        let case = Case::with(|case| {
+            case.prefix = net("192.0.2.0/24");
+            let all: Vec<String> = (1..=count).map(|n| format!("192.0.2.{n}")).collect();
+            case.facts = facts(&all.iter().map(|text| (1, text.as_str())).collect::<Vec<_>>(), &[]);
+            case.service.prefixes = vec![case.prefix];
+            case.service.checks = vec![counting()];
+            case.verdicts = all.iter().map(|text| (ip(text), vec![Verdict::Up])).collect();
+        });
+        case.ask(steps).into_iter().find(|step| step.name == "checks").unwrap().detail
+    };
+    assert_eq!(words(4).matches("192.0.2.").count(), 4);
+    assert!(!words(4).contains("more"), "{}", words(4));
+    assert!(words(5).ends_with("; and 1 more") && words(7).ends_with("; and 3 more"), "{}", words(7));
+    assert_eq!(words(7).matches("192.0.2.").count(), 4);
+}

@@ -145,3 +145,31 @@ fn silly_sizes_are_bounded() {
     }
     assert_eq!((found, out.len()), (prefixes, 0));
 }
+
+/// What the bound at the top of the module adds up is what the largest attributes take.
+#[test]
+fn the_largest_attributes_leave_room_for_a_prefix() {
+    use super::super::{Community, LargeCommunity};
+    let largest = Attributes {
+        med: Some(7),
+        communities: (0..200).map(Community).collect(),
+        large_communities: (0..200).map(|n| LargeCommunity { global: n, local1: 0, local2: 0 }).collect(),
+        link_bandwidth: Some(LinkBandwidth { asn: 65001, bytes_per_second: 1, transitive: true }),
+        ..plain(&[4_200_000_001; 300])
+    };
+    let (old, v4) = (Codec { four_octet_asn: false, ..CODEC }, "192.0.2.9".parse().unwrap());
+    let length = |codec| {
+        let mut encoded = BytesMut::new();
+        path_attributes(&largest, Some(v4), codec, &mut encoded);
+        encoded.len()
+    };
+    // LOCAL_PREF is for internal neighbors; every other attribute is there.
+    assert_eq!(length(&old), LARGEST_ATTRIBUTES - 7);
+    assert_eq!(length(&Codec { internal: true, ..old }), LARGEST_ATTRIBUTES);
+    for next_hop in ["192.0.2.9", "2001:db8::9"] {
+        let mut out = BytesMut::new();
+        let prefixes = ["2001:db8::1/128".parse().unwrap(), "2001:db8::2/128".parse().unwrap()];
+        announce(&largest, next_hop.parse().unwrap(), &prefixes, &old, &mut out);
+        assert!(out.len() > 2000 && out.len() <= 2 * MAX_MESSAGE, "{}", out.len());
+    }
+}
