@@ -11,6 +11,7 @@ use super::world::{ETH0, World};
 use crate::bgp::wire::{Asn, Community, Family};
 use crate::config::{LinkBandwidthMode, Listen, Neighbor, Quorum, Service, Target, WhenDown};
 use crate::engine::Hook;
+use crate::engine::services::State;
 use crate::health::Verdict;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -188,8 +189,9 @@ impl World {
             let right = match (announced, drained) {
                 (true, _) => last == Some(Hook::Up),
                 (false, true) => last == Some(Hook::Drain),
-                // One that has never come up may still be finding out, for want of a target.
-                (false, false) => matches!(last, None | Some(Hook::Down)),
+                // One without a target finds out for ever: it has not come up, nor gone down since it was drained.
+                (false, false) if self.engine.service_state(index) == State::Starting => last != Some(Hook::Up),
+                (false, false) => last == Some(Hook::Down),
             };
             assert!(right, "{}: announced {announced}, drained {drained}, the last hook was {last:?}", service.name);
         }
