@@ -100,6 +100,13 @@ fn a_prefix_was_told_when_it_was_told_something_new() {
 #[test]
 fn octets_are_measured_before_they_are_packed() {
     let world = World::of(&TWO);
+    let zero: IpNet = "0.0.0.0/0".parse().unwrap();
+    // One octet each: 4073 of them fill a withdraw to the last one.
+    for (count, messages) in [(4073, 1), (4074, 2)] {
+        let mut packer = Packer::new(LINK, &world.routes);
+        (0..count).for_each(|_| packer.push(zero, None));
+        assert_eq!(packer.octets, count + messages * 23);
+    }
     for (count, news, hop) in [
         (1, None, V4_HOP),
         (814, None, V4_HOP),
