@@ -108,7 +108,17 @@ impl Engine {
             }
         }
         if before.result != after.result {
-            self.stirred.insert(service);
+            self.stir(service);
+        }
+    }
+
+    /// With those that wait for it: their state may change although none of their prefixes does.
+    fn stir(&mut self, service: usize) {
+        let mut open = vec![service];
+        while let Some(service) = open.pop() {
+            if self.stirred.insert(service) {
+                open.extend(self.tallies.get(service).into_iter().flat_map(|tally| &tally.needed_by));
+            }
         }
     }
 

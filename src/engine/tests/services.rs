@@ -267,6 +267,24 @@ fn what_waits_after_a_drain_or_is_only_found_out_in_part_has_not_gone_down() {
     assert_eq!(hooks(&bench.probed(probes(&outputs)[0], true)), [Hook::Up]);
 }
 
+/// Its own prefixes stand as before: what they wait for is what changed.
+#[test]
+fn a_service_goes_down_with_what_it_waits_for() {
+    let mut bench = Bench::new(|config| {
+        hooked(config);
+        config.services[2].checks = vec![check("alive")];
+        config.services[2].checks[0].fall = 1.try_into().unwrap();
+    });
+    let outputs = read_all(&mut bench);
+    let mut ran = Vec::new();
+    for exists in [true, false] {
+        ran.extend(hooks(&bench.fact(Fact::DisableFile { service: 0, exists: Some(exists) })));
+    }
+    assert_eq!((ran, states(&bench)), (vec![Hook::Drain], vec!["starting"; 3]));
+    assert_eq!(hooks(&bench.probed(probes(&outputs)[0], false)), [Hook::Down]);
+    assert_eq!(states(&bench), ["down"; 3]);
+}
+
 /// A neighbor that hears nothing yet delays no hook; one that is told is told first.
 #[test]
 fn a_hook_comes_after_all_that_the_routers_are_told() {
