@@ -234,7 +234,7 @@ fn nginx_is_no_grpc_server() {
     let nginx = Server::start("nginx", |home| {
         let here = home.display();
         let config = format!(
-            "daemon off; pid {here}/pid; error_log {here}/log; events {{}}\nhttp {{ access_log off;\n\
+            "daemon off; master_process off; pid {here}/pid; error_log {here}/log; events {{}}\nhttp {{ access_log off;\n\
              client_body_temp_path {here}/a; proxy_temp_path {here}/b; fastcgi_temp_path {here}/c;\n\
              uwsgi_temp_path {here}/d; scgi_temp_path {here}/e; ssl_certificate {}; ssl_certificate_key {};\n\
              server {{ listen 127.0.0.1:{plain}; location / {{ return 503; }} }}\n\
