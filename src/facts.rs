@@ -328,6 +328,20 @@ mod tests {
         assert_eq!(facts.addresses_in(&net).count(), 0);
     }
 
+    /// What is there in another state counts at once: a rename, an address whose duplicate detection has ended.
+    #[test]
+    fn a_whole_read_brings_what_has_changed_in_place() {
+        let there = |usable| address("192.0.2.1", usable);
+        let net: IpNet = "192.0.2.1/32".parse().unwrap();
+        let mut facts = Facts::default();
+        facts.snapshot(read(&[there(false)]));
+        assert_eq!((facts.addresses_in(&net).count(), facts.snapshot(read(&[there(true)])).nets), (0, vec![net]));
+        assert_eq!(facts.addresses_in(&net).count(), 1);
+        let renamed = vec![Interface { index: 1, name: "lo0".into(), loopback: true }];
+        let changed = facts.snapshot(Snapshot { interfaces: renamed, ..read(&[there(true)]) });
+        assert_eq!((changed.interfaces, facts.interface_name(1)), (vec!["lo".into(), "lo0".into()], Some("lo0")));
+    }
+
     /// Every host has lo, and an address on it.
     #[test]
     fn a_read_without_interfaces_or_without_addresses_is_empty() {

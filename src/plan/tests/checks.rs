@@ -151,3 +151,31 @@ fn of_many_healthy_addresses_four_are_named() {
     assert!(words(5).ends_with("; and 1 more") && words(7).ends_with("; and 3 more"), "{}", words(7));
     assert_eq!(words(7).matches("192.0.2.").count(), 4);
 }
+
+/// Only what stands in the way is named: the failing of several, and those without a verdict that is still needed.
+#[test]
+fn a_detail_names_the_checks_that_decide() {
+    let detail = |words: &str, quorum| {
+        let case = Case::with(|case| {
+            case.service.checks = vec![counting(), counting(), depreferring()];
+            for (check, name) in case.service.checks.iter_mut().zip(["one", "two", "shared"]) {
+                check.name = name.into();
+            }
+            case.service.health.quorum = quorum;
+            case.verdicts(&[words]);
+        });
+        let names = |detail: String| ["one", "two", "shared"].map(|name| detail.contains(name));
+        names(case.ask(steps).into_iter().find(|step| step.name == "checks").unwrap().detail)
+    };
+    for (words, quorum, named) in [
+        ("+-+", Quorum::All, [false, true, false]),
+        ("--+", Quorum::All, [true, true, false]),
+        ("++-", Quorum::All, [false, false, true]),
+        ("+u+", Quorum::All, [false, true, false]),
+        ("+uu", Quorum::All, [false, true, true]),
+        ("+uu", Quorum::Any, [false, false, true]),
+        ("++u", Quorum::All, [false, false, true]),
+    ] {
+        assert_eq!(detail(words, quorum), named, "{words}");
+    }
+}
