@@ -340,6 +340,15 @@ fn explain_says_what_is_waited_for() {
     let Explained::Prefix(explained) = bench.engine.explain(clock(&bench), "192.0.2.80/32") else { panic!() };
     let not_ok: Vec<_> = explained.steps.iter().filter(|step| !step.ok).map(|s| (&*s.step, &*s.detail)).collect();
     assert_eq!((explained.announced, not_ok), (false, vec![("depends-on", "waits for api")]));
+    bench.address("192.0.2.53", true);
+    let steps = |bench: &Bench, prefix: &str| match bench.engine.explain(clock(bench), prefix) {
+        Explained::Prefix(explained) => {
+            explained.steps.iter().filter(|step| step.step == "depends-on").map(|step| step.ok).collect()
+        }
+        _ => vec![],
+    };
+    assert_eq!(steps(&bench, "192.0.2.80/32"), [true]);
+    assert_eq!(steps(&bench, "192.0.2.53/32"), Vec::<bool>::new(), "it needs nothing");
 }
 
 #[test]

@@ -105,7 +105,9 @@ fn octets_are_measured_before_they_are_packed() {
     for (count, messages) in [(4073, 1), (4074, 2)] {
         let mut packer = Packer::new(LINK, &world.routes);
         (0..count).for_each(|_| packer.push(zero, None));
-        assert_eq!(packer.octets, count + messages * 23);
+        let (measured, mut out) = (packer.octets, BytesMut::new());
+        packer.pack(&mut out);
+        assert_eq!((measured, out.len()), (count + messages * 23, count + messages * 23));
     }
     for (count, news, hop) in [
         (1, None, V4_HOP),
