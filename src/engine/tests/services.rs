@@ -345,7 +345,7 @@ fn explain_says_what_is_waited_for() {
         Explained::Prefix(explained) => {
             explained.steps.iter().filter(|step| step.step == "depends-on").map(|step| step.ok).collect()
         }
-        _ => vec![],
+        Explained::Service(_) | Explained::Unknown(_) => vec![],
     };
     assert_eq!(steps(&bench, "192.0.2.80/32"), [true]);
     assert_eq!(steps(&bench, "192.0.2.53/32"), Vec::<bool>::new(), "it needs nothing");
