@@ -1,12 +1,12 @@
 //! The loop: every input into the engine, every output out of it.
 //!
 //! ```text
-//!   signals, listeners, netlink, connections, checks, files, queries --> engine.handle
-//!   engine.poll --> connections, listeners, netlink, checks, log, systemd
+//!   signals, listeners, netlink, connections, checks, hooks, files, queries --> engine.handle
+//!   engine.poll --> connections, listeners, netlink, checks, hooks, log, systemd
 //! ```
 //!
-//! One thread, one tokio runtime, nothing in it that blocks: checks, HTTP, disable-files and log lines have threads of
-//! their own, so none of them can delay a withdraw. The channels are made in `io.rs`; their bounds stand here.
+//! One thread, one tokio runtime, nothing in it that blocks: checks, hooks, HTTP, disable-files and log lines have threads
+//! of their own, so none of them can delay a withdraw. The channels are made in `io.rs`; their bounds stand here.
 
 use std::collections::VecDeque;
 use std::io;
