@@ -66,6 +66,7 @@ pub struct Config {
     /// At a stop, between the withdraw and the Cease.
     pub withdraw_settle: Duration,
     pub metrics: Metrics,
+    pub pmtud: Option<Pmtud>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -384,4 +385,78 @@ pub struct PushCheck {
 pub struct Metrics {
     /// 0..=1,000,000; beyond it series per prefix become counts per service.
     pub max_prefixes: usize,
+}
+
+/// `[pmtud]`: which ICMP errors are relayed to the other members, and how.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Pmtud {
+    /// Where errors come in; never empty, never "lo". They need not exist yet.
+    pub interfaces: Vec<String>,
+    pub mode: PmtudMode,
+    /// `None`: those that this daemon announces right now.
+    pub prefixes: Option<Vec<IpNet>>,
+    /// IANA numbers, ascending, never empty: 6 TCP, 17 UDP, 132 SCTP.
+    pub protocols: Vec<u8>,
+    /// Of the service, ascending; empty: all.
+    pub ports: Vec<u16>,
+    pub min_mtu: MinMtu,
+    /// Everything but the sending.
+    pub dry_run: bool,
+    /// The same flow and MTU within this time is relayed once; zero: always. At most 10 s.
+    pub dedup: Duration,
+    pub limits: PmtudLimits,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum PmtudMode {
+    Relay(PmtudRelay),
+    /// One Ethernet frame to everybody on the segment.
+    Broadcast,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct PmtudRelay {
+    /// Our own, never a service address.
+    pub address: IpAddr,
+    /// 1..=65535, of every member.
+    pub port: u16,
+    pub members: Members,
+    /// The first signs, all verify; empty only where `insecure`.
+    pub keys: Vec<PathBuf>,
+    pub insecure: bool,
+}
+
+/// Who else there is. Our own address, duplicates and other families are skipped where the list is used.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Members {
+    List(Vec<IpAddr>),
+    /// One address a line, `#` begins a comment; read again when it changes.
+    File(PathBuf),
+    /// A name with an address for each member; resolved again and again.
+    Dns(String),
+}
+
+/// An error that says less is not believed; 0 is below.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MinMtu {
+    pub ipv4: u16,
+    pub ipv6: u16,
+}
+
+/// Errors relayed, each a token bucket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PmtudLimits {
+    /// Quoted client (/32, /64) and MTU.
+    pub flow: Rate,
+    /// Source of the error (/24, /48).
+    pub router: Rate,
+    pub prefix: Rate,
+    pub total: Rate,
+}
+
+/// "200/s"
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rate {
+    /// 1..=10,000,000
+    pub per_second: u32,
 }

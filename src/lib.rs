@@ -49,6 +49,8 @@ mod io;
 #[cfg(any())]
 mod plan;
 #[cfg(any())]
+mod pmtud;
+#[cfg(any())]
 mod status;
 
-internal_modules!(bgp, cli, config, dice, engine, facts, health, io, plan, status);
+internal_modules!(bgp, cli, config, dice, engine, facts, health, io, plan, pmtud, status);

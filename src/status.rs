@@ -22,7 +22,7 @@ pub struct Status {
     pub neighbors: Vec<Neighbor>,
     pub services: Vec<Service>,
     pub guard: serde_json::Map<String, serde_json::Value>,
-    pub pmtud: serde_json::Map<String, serde_json::Value>,
+    pub pmtud: Pmtud,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -261,6 +261,46 @@ pub struct HookCounters {
     pub service: String,
     pub hook: String,
     pub failures: u64,
+}
+
+/// The relay of ICMP errors. Without `[pmtud]` only `enabled` and `advice` say something.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Pmtud {
+    pub enabled: bool,
+    /// "relay" or "broadcast"; null where it is not enabled.
+    pub mode: Option<String>,
+    pub dry_run: bool,
+    pub interfaces: Vec<PmtudInterface>,
+    pub members: Vec<PmtudMember>,
+    /// Captured errors of all interfaces by verdict; those that never came are left out.
+    pub packets: BTreeMap<String, u64>,
+    /// Datagrams from members by verdict; those that never came are left out.
+    pub received: BTreeMap<String, u64>,
+    /// MTUs of the errors that were believed, by family and value; what did not fit is "other".
+    pub mtus: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Of what members sent and could be judged: how much met its socket here, 0 to 1; null before the first. With N members
+    /// and errors spread evenly, 1/(N-1) is as it should be.
+    pub useful: Option<f64>,
+    /// The list of members could not be read again: why. The last one goes on.
+    pub members_error: Option<String>,
+    /// Sentences for the operator; empty where there is nothing to do.
+    pub advice: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct PmtudInterface {
+    pub name: String,
+    /// Null while there is no such interface.
+    pub mtu: Option<u32>,
+    /// By family ("ipv4", "ipv6") and verdict; zeros are left out.
+    pub packets: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PmtudMember {
+    pub address: IpAddr,
+    pub relayed: u64,
+    pub send_errors: u64,
 }
 
 /// BGP messages by type.

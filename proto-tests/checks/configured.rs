@@ -69,5 +69,6 @@ pub(crate) fn configured(checks: Vec<Check>) -> Config {
         services: vec![service],
         withdraw_settle: Duration::ZERO,
         metrics: Metrics { max_prefixes: 0 },
+        pmtud: None,
     }
 }

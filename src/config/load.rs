@@ -65,6 +65,7 @@ fn read(root: &Table<'_>, sources: &[Source], report: &mut Report) -> Option<Con
         services: services.into_iter().map(|read| read.service).collect(),
         withdraw_settle,
         metrics,
+        pmtud: None,
     };
     Some(config)
 }

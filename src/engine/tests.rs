@@ -134,6 +134,7 @@ fn config() -> Config {
         services: vec![web, dns, api],
         withdraw_settle: 3 * SECOND,
         metrics: Metrics { max_prefixes: 1000 },
+        pmtud: None,
     }
 }
 

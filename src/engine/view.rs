@@ -68,7 +68,7 @@ impl Engine {
             neighbors: self.neighbors(clock),
             services: self.services(clock),
             guard: serde_json::Map::new(),
-            pmtud: serde_json::Map::new(),
+            pmtud: status::Pmtud::default(),
         }
     }
 
