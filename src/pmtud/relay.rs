@@ -77,6 +77,11 @@ impl Relay {
         todo!()
     }
 
+    /// A frame that we sent ourselves came in again.
+    pub fn looped(&mut self, _uplink: usize, _packet: &[u8]) {
+        todo!()
+    }
+
     /// After the kernel was asked. True: it is to be sent now, and [`Relay::sent`] called.
     pub fn decide(&mut self, _now: Time, _uplink: usize, _candidate: &Candidate, _owner: Owner) -> bool {
         todo!()
