@@ -142,6 +142,11 @@ impl Relay {
         }
     }
 
+    /// A frame that we sent ourselves came in again.
+    pub fn looped(&mut self, uplink: usize, packet: &[u8]) {
+        self.totals.judged(uplink, message::family(packet), Verdict::Loop);
+    }
+
     /// After the kernel was asked. True: it is to be sent now, and [`Relay::sent`] called.
     pub fn decide(&mut self, now: Time, uplink: usize, candidate: &Candidate, owner: Owner) -> bool {
         self.totals.believed(candidate.family(), candidate.mtu);
