@@ -1,5 +1,14 @@
 //! The relay's thread: packets in, the machine, packets out. BGP and it never wait for each other.
 
+mod alone;
+mod host;
+mod keys;
+mod member_list;
+mod started;
+
+pub use alone::run;
+pub use started::{Started, read_keys, start};
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;

@@ -14,6 +14,19 @@ pub struct Key {
     _secret: Vec<u8>,
 }
 
+impl Key {
+    pub fn new(file: &[u8]) -> Result<Self, String> {
+        if file.len() < 17 {
+            return Err("too short".to_owned());
+        }
+        Ok(Self { _secret: file.to_vec() })
+    }
+
+    pub fn id(&self) -> u32 {
+        self._secret.iter().fold(0, |id: u32, octet| id.wrapping_mul(31).wrapping_add((*octet).into()))
+    }
+}
+
 /// What never changes while it runs.
 pub struct Settings {
     pub config: config::Pmtud,
