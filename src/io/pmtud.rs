@@ -8,18 +8,26 @@
 //!
 //! One poll(2) over all of them, without a timeout; for each wake at most one batch per socket, so that none starves.
 
+mod alone;
 mod ask;
 mod filter;
 mod frame;
+mod host;
 mod inject;
+mod keys;
 mod local;
+mod member_list;
 mod members;
 mod owner;
 mod report;
 mod run;
+mod started;
 #[cfg(test)]
 mod tests;
 mod uplinks;
+
+pub use alone::run;
+pub use started::{Started, read_keys, start};
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};

@@ -199,8 +199,7 @@ fn what_fails_among_many_messages_is_skipped() {
             Message { to: Some(&to[*place]), parts: [first, second] }
         });
         outbox.send(sender.as_fd(), messages, |outcome| outcomes.push(outcome.map_err(|e| e.raw_os_error())));
-        let wanted =
-            order.iter().map(|place| [Ok(()), Err(Some(nix::libc::EACCES)), Err(Some(nix::libc::ENETUNREACH))][*place]);
+        let wanted = order.iter().map(|place| [Ok(()), Err(Some(libc::EACCES)), Err(Some(libc::ENETUNREACH))][*place]);
         assert_eq!(outcomes, wanted.collect::<Vec<_>>());
         let (mut batch, mut received) = (Batch::new(), Vec::new());
         while let count @ 1.. = batch.receive(receiver.as_fd(), BATCH).unwrap() {
