@@ -340,15 +340,17 @@ fn dropped_it_ends_and_its_port_is_free() {
     }
     let rig = Rig::new(1);
     let bind = || rig.member(1).within(|| UdpSocket::bind((unicast(1, 4), PORT)));
+    let config = rig.config(1);
+    let start = || rig.member(1).within(|| Relaying::start(&config, Vec::new()));
+    // The programs that other tests start hold a copy of our sockets until they have executed.
     for _ in 0..20 {
-        let running = rig.start(1, |_| ());
+        let running = wait_for("the port", seconds(5), start);
         assert!(bind().is_err());
         drop(running);
-        bind().unwrap();
+        wait_for("the port", seconds(5), || bind().map_err(|error| error.to_string()));
     }
-    let taken = bind().unwrap();
-    let config = rig.config(1);
-    let error = rig.member(1).within(|| Relaying::start(&config, Vec::new()).map(|_| ()));
+    let taken = wait_for("the port", seconds(5), || bind().map_err(|error| error.to_string()));
+    let error = start().map(|_| ());
     let sentence = "[pmtud] port = 5141: another program receives UDP on 10.0.1.2 port 5141";
     assert_eq!(error, Err(sentence.to_owned()));
     drop(taken);
