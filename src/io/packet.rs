@@ -24,6 +24,9 @@ use socket2::{Domain, SockAddr, SockFilter, Socket, Type};
 
 use super::sockopt;
 
+#[cfg(test)]
+mod tests;
+
 /// Messages of one call: enough that the call itself costs nothing beside them, few enough that no socket waits long.
 pub(super) const BATCH: usize = 64;
 
