@@ -197,8 +197,14 @@ fn parse(text: &str) -> Result<Read, String> {
     bounded(members)
 }
 
-const fn usable(address: IpAddr) -> bool {
-    !address.is_unspecified() && !address.is_multicast()
+/// As in a list of the configuration.
+fn usable(address: IpAddr) -> bool {
+    let special = match address {
+        IpAddr::V4(v4) => v4.is_broadcast(),
+        // Says nothing without an interface.
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.to_ipv4_mapped().is_some(),
+    };
+    !special && !address.is_unspecified() && !address.is_multicast()
 }
 
 /// In the order given, each once.
@@ -226,7 +232,7 @@ impl Source for NameSource {
         let found = (name.as_str(), 0).to_socket_addrs().map_err(|error| format!("cannot resolve {name}: {error}"));
         Some(found.and_then(|found| {
             // Sorted: resolvers turn their answers round, and that is no change.
-            let all: BTreeSet<IpAddr> = found.map(|address| address.ip()).collect();
+            let all: BTreeSet<IpAddr> = found.map(|address| address.ip()).filter(|address| usable(*address)).collect();
             bounded(all.into_iter().collect()).map_err(|why| format!("{name}: {why}"))
         }))
     }
@@ -235,3 +241,6 @@ impl Source for NameSource {
         RESOLVE
     }
 }
+
+#[cfg(test)]
+mod tests;
