@@ -15,4 +15,5 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod face;
 mod sockets;
