@@ -185,6 +185,7 @@ impl Daemon {
                     }
                     Output::Manage { address, present } => self.netlink.manage(address, present),
                     Output::Hook { service, hook } => self.hooks.run(service, hook, self.engine.words(service)),
+                    Output::Announced { prefix, announced } => self.pmtud.announced(prefix, announced),
                     Output::Event(event) => log::event(&event),
                     Output::Ready => self.notify.ready(),
                     Output::Stopping => self.notify.stopping(),
