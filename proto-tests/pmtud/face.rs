@@ -183,12 +183,12 @@ fn doors_that_others_have_are_a_warning() {
         return;
     }
     let host = Host::new("doors");
-    let _http = host.namespace.within(|| TcpListener::bind("127.0.0.1:9179")).unwrap();
+    let http = host.namespace.within(|| TcpListener::bind("127.0.0.1:9179")).unwrap();
     let mut daemon = Daemon::start_pmtud(&host.namespace, &host.table(MEMBERS));
     let log = daemon.log();
     assert!(log.contains("WARN") && log.contains("cannot listen on 127.0.0.1:9179"), "{log}");
     assert_eq!(daemon.stop().code, Some(0));
-    drop(_http);
+    drop(http);
 
     // The default path, in a /run of its own where it cannot be made.
     let config = host.scratch.write("config.toml", &host.table(MEMBERS));
@@ -203,13 +203,14 @@ fn doors_that_others_have_are_a_warning() {
     let mut words = std::process::Command::new("unshare");
     words.args(["--mount", "sh", "-c", &script]).stdout(output.try_clone().unwrap()).stderr(output);
     let mut process = host.namespace.spawn(&mut words);
-    wait_for("the relay to be seen over TCP", seconds(10), || {
-        host.namespace
-            .within(|| std::net::TcpStream::connect("127.0.0.1:9179"))
-            .map(drop)
-            .map_err(|error| format!("{error}: {}", fs::read_to_string(&log).unwrap()))
-    });
-    let said = fs::read_to_string(&log).unwrap();
+    let said = || fs::read_to_string(&log).unwrap();
+    wait_for(
+        "the relay to run",
+        seconds(10),
+        || if said().contains("pmtud runs on e0") { Ok(()) } else { Err(said()) },
+    );
+    host.namespace.within(|| std::net::TcpStream::connect("127.0.0.1:9179")).unwrap();
+    let said = said();
     assert!(said.contains("cannot make the control socket /run/anycaster/control.sock"), "{said}");
     assert!(process.running());
     process.signal(Signal::SIGTERM);

@@ -4,7 +4,8 @@
 //! cannot be had leaves the last one in force, and is said once.
 
 use std::collections::BTreeSet;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::net::{IpAddr, ToSocketAddrs};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -178,7 +179,10 @@ fn look(path: &Path) -> Result<Seen, String> {
 }
 
 fn read_file(path: &Path) -> Result<Read, String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let wrong = |error: io::Error| format!("cannot read {}: {error}", path.display());
+    let mut bytes = Vec::new();
+    // It may have grown since it was looked at.
+    File::open(path).map_err(wrong)?.take(LARGEST).read_to_end(&mut bytes).map_err(wrong)?;
     let text = String::from_utf8(bytes).map_err(|_| format!("{}: not UTF-8", path.display()))?;
     parse(&text).map_err(|why| format!("{}: {why}", path.display()))
 }
