@@ -114,7 +114,7 @@ fn a_file_is_read_when_it_changes_and_a_broken_one_keeps_the_last_list() {
 fn a_disk_named_by_mistake_is_not_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("members");
-    fs::File::create(&path).unwrap().set_len(LARGEST + 1).unwrap();
+    File::create(&path).unwrap().set_len(LARGEST + 1).unwrap();
     let why = format!("cannot read {}: larger than 1024 KiB; there are none until it is read", path.display());
     assert_eq!(Scene::file(&path).look(), (vec![], Some(why)));
 }
