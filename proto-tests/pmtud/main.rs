@@ -15,5 +15,6 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod face;
 mod rig;
 mod sockets;
