@@ -80,6 +80,13 @@ keys       = ["$LAB/pmtud.key"]
 CONF
 }
 
+# relays N: its relay listens.
+relays() { [[ -n $(in_ns "s$1" ss -Hlun 'sport = :5141') ]]; }
+# metrics N NAME: what its daemon counts under this name.
+metrics() { curl -sf --unix-socket "$LAB/s$1/control.sock" http://localhost/metrics | grep "^anycaster_pmtud_$2"; }
+# counted N NAME VERDICT: one number, of both families.
+counted() { metrics "$1" "$2" | awk -v verdict="verdict=\"$3\"" 'index($1, verdict) { all += $2 } END { print all + 0 }'; }
+
 # ---- measuring
 
 # measure ROW FABRIC FAMILY SECONDS: that many connections at once; the numbers are in CELL and RESULT.
@@ -129,10 +136,15 @@ errors() {
     done
     printf '%s' "${text%   }"
 }
-# hit FABRIC: the servers that received errors, one a line.
-hit() {
-    local n
-    for n in ${MEMBERS[$1]}; do [[ ${AFTER[$n]%% *} == "${BEFORE[$n]%% *}" ]] || printf '%d\n' "$n"; done
+# one_is_hit FABRIC: one server received nine in ten of them, or more.
+one_is_hit() {
+    local n new most=0 sum=0
+    for n in ${MEMBERS[$1]}; do
+        new=$((${AFTER[$n]%% *} - ${BEFORE[$n]%% *}))
+        sum=$((sum + new))
+        most=$((new > most ? new : most))
+    done
+    ((most > 0 && most * 10 >= sum * 9))
 }
 
 result_said() {
@@ -208,9 +220,22 @@ chapter_path() {
         MODE[$n]=none
     done
     for n in "${SERVERS[@]}"; do wait_for 10 "s$n" pusher_answers "$n" || failed "the server on s$n to listen on both addresses"; done
+    wait_for 10 'link addresses' neighbors_known || failed 'every server to answer the ToR'
     announce "${FABRICS[@]}"
     show_routes "${SERVICE[${FABRICS[0]}-v4]}"
-    show "r2# ip link show r1" ip -n "$(ns r2)" -o link show r1
+    show 'r2# cat /sys/class/net/r1/mtu' in_ns r2 cat /sys/class/net/r1/mtu
+}
+
+# The ToR knows everybody's link address, as a router with traffic does. While it asks for one, its kernel takes another IPv6
+# next hop, and a few errors would go astray.
+neighbors_known() {
+    local n address
+    for n in "${SERVERS[@]}"; do
+        for address in "$(far4 "$n")" "$(far6 "$n")"; do
+            in_ns tor bash -c ": <>/dev/tcp/$address/1" || true # refused: that is an answer
+            [[ -n $(ip -n "$(ns tor)" neighbor show "$address" nud reachable) ]] || return 1
+        done
+    done
 }
 
 chapter_hole() {
@@ -224,8 +249,8 @@ chapter_hole() {
             result_said "$fabric" "$family"
             say "   finished:        ${RESULT[servers]}"
             say "   errors received: $(errors "$fabric")"
-            (($(hit "$fabric" | wc -l) == 1)) ||
-                failed "all errors (${SAID[$fabric]}, ${SAID[$family]}) to reach one server; they reached: $(errors "$fabric")"
+            one_is_hit "$fabric" ||
+                failed "nearly all errors (${SAID[$fabric]}, ${SAID[$family]}) to reach one server; they reached: $(errors "$fabric")"
         done
     done
     say 'The ToR chooses by r2 and the service address: an ICMP error has no ports. What one server hears, the others need.'
@@ -243,12 +268,58 @@ chapter_relay() {
     done
 }
 
+chapter_seen() {
+    local fabric=${FABRICS[0]} n first='' other='' heard=0 address
+    address=${SERVICE[$fabric-v4]}
+    step "What an operator sees (${SAID[$fabric]})"
+    for n in ${MEMBERS[$fabric]}; do
+        if (($(counted "$n" packets_total relayed) > 0)); then first=${first:-$n}; else other=${other:-$n}; fi
+        heard=$((heard + $(counted "$n" relay_received_total injected)))
+    done
+    [[ -n $first ]] || failed 'one server to count errors as relayed'
+    ((heard > 0)) || failed 'the others to count errors as injected'
+    say "s$first is where the router's errors arrive: some are about its own connections, repeats are not sent on."
+    show "s$first# anycaster status" anycaster "$first" status
+    show "s$first# curl … /metrics | grep pmtud_packets_total" metrics "$first" packets_total
+    [[ -z $other ]] || {
+        say "s$other gets them from s$first. Each is for one of the other three members, so a third of them is of use here."
+        show "s$other# curl … /metrics | grep pmtud_relay_received_total" metrics "$other" relay_received_total
+    }
+    show "s$first# anycaster explain $address" anycaster "$first" explain "$address"
+    for n in ${MEMBERS[$fabric]}; do expect 5 "s$n: anycaster status says all is well" all_is_well "$n"; done
+}
+
 chapter_broadcast() {
     local family
     [[ " ${FABRICS[*]} " == *' shared '* ]] || return 0
     step 'With mode = "broadcast": one Ethernet frame to everybody on the segment'
     restart_as broadcast shared
     for family in "${FAMILIES[@]}"; do none_stalls broadcast shared "$family"; done
+}
+
+# Without BGP from the hosts: the ToR has static routes, the relay runs alone.
+chapter_alone() {
+    local family n far hops
+    [[ " ${FABRICS[*]} " == *' routed '* ]] || return 0
+    step 'anycaster pmtud: the relay alone, on hosts whose addresses are announced by other means (here: static routes of the ToR)'
+    withdraw routed
+    for family in "${FAMILIES[@]}"; do
+        far=far${family#v} hops=()
+        for n in ${MEMBERS[routed]}; do hops+=("$("$far" "$n")"); done
+        route tor "${SERVICE[routed-$family]}" "${hops[@]}"
+    done
+    for n in ${MEMBERS[routed]}; do
+        MODE[$n]=relay
+        {
+            pmtud_config "$n"
+            printf 'prefixes   = ["%s", "%s"]\n' "${SERVICE[routed-v4]}" "${SERVICE[routed-v6]}"
+        } >"$LAB/s$n/pmtud.toml"
+        spawn "anycaster-s$n" "s$n" "$LAB/s$n/anycaster.log" "$ANYCASTER" pmtud -c "$LAB/s$n/pmtud.toml"
+    done
+    for n in ${MEMBERS[routed]}; do wait_for 5 "s$n" relays "$n" || failed "anycaster pmtud on s$n to listen on UDP port 5141"; done
+    n=1
+    show "s$n# cat pmtud.toml" cat "$LAB/s$n/pmtud.toml"
+    for family in "${FAMILIES[@]}"; do none_stalls alone routed "$family"; done
 }
 
 # ---- the end
@@ -268,7 +339,7 @@ table() {
     for fabric in "${FABRICS[@]}"; do
         for family in "${FAMILIES[@]}"; do printf '%-21s' "$fabric ${SAID[$family]}"; done
     done
-    for row in none relay broadcast; do
+    for row in none relay broadcast alone; do
         printf '\n   %-11s' "$row"
         for fabric in "${FABRICS[@]}"; do
             for family in "${FAMILIES[@]}"; do printf '%-21s' "$(cell "$row" "$fabric" "$family")"; done
@@ -299,7 +370,9 @@ story() {
     chapter_path
     chapter_hole
     chapter_relay
+    chapter_seen
     chapter_broadcast
+    chapter_alone
     table
     printf '\n%sAll as expected, in %d s.%s\n' "$BOLD" "$((($(now_ms) - began) / 1000))" "$PLAIN"
 }
