@@ -1,0 +1,1 @@
+//! Capture, owner, relay and injection, each with the kernel's own answer.
