@@ -8,6 +8,7 @@ declare -A MODE=()   # of each server: none, relay or broadcast
 declare -A CELL=()   # "ROW FABRIC FAMILY": "STALLED MEDIAN MAX"
 declare -A RESULT=() # of the last measurement, as pmtud-client says it
 declare -A SAID=([shared]='shared segment' [routed]='routed fabric' [v4]=IPv4 [v6]=IPv6)
+declare -A ROW=([none]='no module' [relay]=relay [broadcast]=broadcast [alone]='relay alone')
 FAMILIES=(v4 v6)
 
 # pmtud_options CONNECTIONS FABRIC: as given to run; empty where not.
@@ -83,7 +84,7 @@ CONF
 # relays N: its relay listens.
 relays() { [[ -n $(in_ns "s$1" ss -Hlun 'sport = :5141') ]]; }
 # metrics N NAME: what its daemon counts under this name.
-metrics() { curl -sf --unix-socket "$LAB/s$1/control.sock" http://localhost/metrics | grep "^anycaster_pmtud_$2"; }
+metrics() { curl -sf --unix-socket "$LAB/s$1/control.sock" http://localhost/metrics | sed -n "/^anycaster_pmtud_$2/p"; }
 # counted N NAME VERDICT: one number, of both families.
 counted() { metrics "$1" "$2" | awk -v verdict="verdict=\"$3\"" 'index($1, verdict) { all += $2 } END { print all + 0 }'; }
 
@@ -327,25 +328,28 @@ chapter_alone() {
 cell() {
     local stalled median max
     if [[ -z ${CELL[$*]-} ]]; then
-        printf -- '–'
+        printf -- -
         return
     fi
     read -r stalled median max <<<"${CELL[$*]}"
-    printf '%d   %s / %s' "$stalled" "$median" "$max"
+    printf '%-4d %s / %s' "$stalled" "$median" "$max"
 }
 table() {
     local row fabric family
-    printf '\n   %sstalled of %d   median / last of the others, ms%s\n   %-11s' "$BOLD" "$CONNECTIONS" "$PLAIN" ''
-    for fabric in "${FABRICS[@]}"; do
-        for family in "${FAMILIES[@]}"; do printf '%-21s' "$fabric ${SAID[$family]}"; done
-    done
-    for row in none relay broadcast alone; do
-        printf '\n   %-11s' "$row"
+    printf '\n   %sstalled of %d, median / last of the others in ms%s\n' "$BOLD" "$CONNECTIONS" "$PLAIN"
+    {
+        printf '%-12s' ''
         for fabric in "${FABRICS[@]}"; do
-            for family in "${FAMILIES[@]}"; do printf '%-21s' "$(cell "$row" "$fabric" "$family")"; done
+            for family in "${FAMILIES[@]}"; do printf '%-22s' "$fabric ${SAID[$family]}"; done
         done
-    done
-    printf '\n'
+        for row in none relay broadcast alone; do
+            printf '\n%-12s' "${ROW[$row]}"
+            for fabric in "${FABRICS[@]}"; do
+                for family in "${FAMILIES[@]}"; do printf '%-22s' "$(cell "$row" "$fabric" "$family")"; done
+            done
+        done
+        printf '\n'
+    } | sed -e 's/^/   /' -e 's/ *$//'
 }
 
 explore() {
