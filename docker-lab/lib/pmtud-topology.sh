@@ -8,7 +8,7 @@
 # r1 and r2 forward with their kernel alone: errors come from r2, since packets of 1500 do not fit on its link to r1.
 # Server N of the routed fabric is as in topology.sh: 10.97.N.1 — .2 /30, fd97:N::1 — ::2 /64, interface hN of the ToR. On
 # the bridge it is 10.98.0.N /24, fd98::N /64, and the ToR is 1. Between the routers: 10.99.N.1 — .2 /30, fd99:N::1 — ::2 /64.
-# Clients are all of 10.96.0.0/12 and fd96::/64; each service address is on lo of the four servers of one fabric.
+# Clients are all of 10.96.0.0/12 and fd96::/32; each service address is on lo of the four servers of one fabric.
 
 FABRICS=(shared routed)
 declare -A MEMBERS=([routed]='1 2 3 4' [shared]='5 6 7 8')
@@ -79,16 +79,16 @@ topology_up() {
 
     # Every address of the two blocks is the client's.
     ip -n "$(ns client)" route add local 10.96.0.0/12 dev lo
-    ip -n "$(ns client)" route add local fd96::/64 dev lo
+    ip -n "$(ns client)" route add local fd96::/32 dev lo
     sysctl_in client net/ipv6/ip_nonlocal_bind 1
     route client default 10.99.1.1
     route client default fd99:1::1
     route r1 10.96.0.0/12 10.99.1.2
-    route r1 fd96::/64 fd99:1::2
+    route r1 fd96::/32 fd99:1::2
     route r1 default 10.99.2.1
     route r1 default fd99:2::1
     route r2 10.96.0.0/12 10.99.2.2
-    route r2 fd96::/64 fd99:2::2
+    route r2 fd96::/32 fd99:2::2
     route r2 default 10.99.3.1
     route r2 default fd99:3::1
     route tor default 10.99.3.2
