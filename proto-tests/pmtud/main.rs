@@ -15,4 +15,7 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod crafted;
+mod fleet;
 mod sockets;
+mod wires;
