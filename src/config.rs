@@ -20,6 +20,7 @@ mod depends;
 mod load;
 pub(crate) mod nearest;
 mod neighbor;
+mod pmtud;
 mod report;
 mod router;
 mod rules;
@@ -32,7 +33,9 @@ mod values;
 pub use crate::bgp::session::PeerAsn;
 pub use crate::bgp::wire::Families;
 pub use check::{DnsCheck, FileCheck, GrpcCheck, Look, Record, response_code};
-pub use load::load;
+pub use load::{load, load_pmtud};
+#[allow(unused_imports)]
+pub(crate) use pmtud::MEMBERS_AT_MOST;
 pub use report::{Diagnostic, Position, Report, Severity};
 pub use span::duration;
 pub(crate) use span::written;
@@ -49,6 +52,16 @@ pub struct Source {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Loaded {
     pub config: Config,
+    pub warnings: Report,
+}
+
+/// What `anycaster pmtud` reads: one table, and nothing of the others.
+#[derive(Clone, PartialEq, Debug)]
+pub struct LoadedPmtud {
+    pub path: PathBuf,
+    /// As [`Config::hash`].
+    pub hash: u64,
+    pub pmtud: Pmtud,
     pub warnings: Report,
 }
 
