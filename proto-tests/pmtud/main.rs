@@ -17,5 +17,6 @@ mod lab;
 
 mod crafted;
 mod fleet;
+mod hostile;
 mod sockets;
 mod wires;
