@@ -52,6 +52,8 @@ impl Segment {
             // A veth drops what is longer than its MTU; a macvlan on it does not, as little as many a network card does.
             namespace.run("ip link add eth0 link wire0 type macvlan mode private");
             namespace.run("ip link set eth0 mtu 1500 up");
+            // Else an interface that went down would come back without its IPv6 addresses.
+            namespace.sysctl("net/ipv6/conf/eth0/keep_addr_on_down", "1");
             namespace.add_address("eth0", &format!("10.98.0.{number}/24"));
             namespace.add_address("eth0", &format!("fd98::{number}/64"));
             namespace.run("ip route add default via 10.98.0.1");

@@ -19,4 +19,5 @@ mod crafted;
 mod fleet;
 mod hostile;
 mod sockets;
+mod storm;
 mod wires;

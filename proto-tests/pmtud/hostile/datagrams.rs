@@ -177,7 +177,8 @@ fn replayed(scene: &mut Scene, send: Send<'_>) {
     let mut wanted: Vec<Vec<u8>> = (0..200).map(original).collect();
     let mut got: Vec<Vec<u8>> =
         scene.injected[0].all()[before..].iter().filter_map(Seen::packet).map(<[u8]>::to_vec).collect();
-    (wanted.sort(), got.sort());
+    wanted.sort();
+    got.sort();
     assert!(got == wanted, "what was injected is not what was sent");
     scene.received = scene.tested.received();
     assert_eq!(scene.received.get("injected"), Some(&200), "{:?}", scene.received);
