@@ -10,6 +10,7 @@
 //! over. A step is short: judging is proportional to what changed, and telling stops when a neighbor's room is filled
 //! and goes on at the next call.
 
+mod announced;
 mod checks;
 mod decide;
 mod events;
@@ -40,6 +41,7 @@ use crate::dice::Dice;
 use crate::facts::{Facts, Watch};
 use crate::plan::{Bound, DisableFile, Judged};
 use crate::status::Histogram;
+use announced::Announced;
 use checks::{Instance, InstanceKey};
 use events::Events;
 use observe::Watched;
@@ -87,6 +89,7 @@ pub struct Engine {
     stop: Stop,
     ready: bool,
     sessions_started: bool,
+    announced: Announced,
     /// Rows judged since the neighbors were told last.
     judged_untold: usize,
     dice: Dice,
@@ -181,6 +184,7 @@ impl Engine {
             stop: Stop::No,
             ready: false,
             sessions_started: false,
+            announced: Announced::new(&config, rows.len()),
             judged_untold: 0,
             dice: Dice::new(seed),
             runs: 0,
@@ -240,7 +244,7 @@ impl Engine {
     /// left that one call did not finish.
     pub fn deadline(&self) -> Time {
         let sessions = self.neighbors.iter().map(Neighbor::deadline).min().unwrap_or(Time::MAX);
-        let undecided = if self.is_settled() { Time::MAX } else { Time::default() };
+        let undecided = if self.is_settled() && self.announced.is_settled() { Time::MAX } else { Time::default() };
         sessions.min(self.schedule.next()).min(self.stop.deadline()).min(undecided)
     }
 
@@ -267,6 +271,7 @@ impl Engine {
         self.decide(now);
         self.tell_watches();
         self.tell(now);
+        self.say_announced();
         self.run_hooks();
         self.stop_progress(now);
     }

@@ -82,6 +82,7 @@ fn serve(Loaded { config, warnings }: Loaded) -> Result<(), String> {
         let _disable_files = disable_files::watch(&config, facts_in.clone()).map_err(|e| say(&e))?;
         let daemon = daemon::Daemon {
             hooks: hooks::Hooks::start(&config, &results_in).map_err(|e| say(&e))?,
+            relaying: None,
             runner: checks::Runner::new(&config, results_in).map_err(|e| say(&e))?,
             listeners: listeners::Listeners::open(Arc::clone(&counters)).map_err(|e| say(&e))?,
             netlink: netlink::Netlink::start(facts_in, Arc::clone(&counters)).map_err(|e| say(&e))?,

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::bgp::connection::{Closed, ConnectionId};
@@ -139,6 +140,11 @@ pub enum Output {
     Hook {
         service: usize,
         hook: Hook,
+    },
+    /// At least one neighbor is told this prefix from now on, or none any more. Only with `[pmtud]`.
+    Announced {
+        prefix: IpNet,
+        announced: bool,
     },
     /// Something an operator wants to read.
     Event(Event),

@@ -203,6 +203,8 @@ impl Engine {
             neighbor.waiting.clear();
         }
         neighbor.unfinished = neighbor.rib_out.pending() && neighbor.session.room() > batch.bytes.len();
+        self.announced.stir(&batch.announced);
+        self.announced.stir(&batch.withdrawn);
         if !batch.bytes.is_empty() {
             let mark = neighbor.mark(&batch);
             neighbor.session.send(now, batch.bytes.freeze(), mark);
@@ -233,6 +235,7 @@ impl Engine {
                 neighbor.flaps += 1;
                 neighbor.negotiated = None;
                 neighbor.rib_out.down();
+                self.announced.stir_all();
                 neighbor.marks.clear();
                 neighbor.waiting.clear();
                 self.session_event(index, "up", "down", why);

@@ -33,8 +33,8 @@ use super::Input;
 use crate::bgp::wire::{Asn, Community, Family, Origin};
 use crate::config::{
     Bandwidth, Binding, Check, CheckKind, Config, Families, Health, Hooks, LinkBandwidthMode, Listen, Log, LogFormat,
-    LogLevel, Metrics, Neighbor, NextHopPolicy, PeerAsn, Policy, Protocol, Quorum, Router, Service, Target, TcpCheck,
-    WhenDown,
+    LogLevel, Metrics, MinMtu, Neighbor, NextHopPolicy, PeerAsn, Pmtud, PmtudLimits, PmtudMode, Policy, Protocol,
+    Quorum, Rate, Router, Service, Target, TcpCheck, WhenDown,
 };
 use world::{Faults, World};
 
@@ -134,7 +134,23 @@ fn config() -> Config {
         services: vec![web, dns, api],
         withdraw_settle: 3 * SECOND,
         metrics: Metrics { max_prefixes: 1000 },
-        pmtud: None,
+        pmtud: Some(relay()),
+    }
+}
+
+/// What is announced is said to it.
+fn relay() -> Pmtud {
+    let rate = Rate { per_second: 1 };
+    Pmtud {
+        interfaces: vec!["eth0".into()],
+        mode: PmtudMode::Broadcast,
+        prefixes: None,
+        protocols: vec![6],
+        ports: vec![],
+        min_mtu: MinMtu { ipv4: 552, ipv6: 1280 },
+        dry_run: false,
+        dedup: Duration::ZERO,
+        limits: PmtudLimits { flow: rate, router: rate, prefix: rate, total: rate },
     }
 }
 

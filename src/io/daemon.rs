@@ -25,6 +25,7 @@ use super::hooks::Hooks;
 use super::listeners::Listeners;
 use super::netlink::{self, Netlink};
 use super::notify::Notify;
+use super::pmtud::Relaying;
 use super::tcp::{Connections, find_source};
 use super::{clock, log};
 use crate::Time;
@@ -60,6 +61,7 @@ pub(super) struct Daemon {
     pub(super) netlink_counters: Arc<netlink::Counters>,
     pub(super) runner: Runner,
     pub(super) hooks: Hooks,
+    pub(super) relaying: Option<Relaying>,
     pub(super) notify: Notify,
     pub(super) started_at: Duration,
     /// Probes that could not be handed to the check thread.
@@ -183,6 +185,11 @@ impl Daemon {
                     }
                     Output::Manage { address, present } => self.netlink.manage(address, present),
                     Output::Hook { service, hook } => self.hooks.run(service, hook, self.engine.words(service)),
+                    Output::Announced { prefix, announced } => {
+                        if let Some(relaying) = &self.relaying {
+                            relaying.announced(prefix, announced);
+                        }
+                    }
                     Output::Event(event) => log::event(&event),
                     Output::Ready => self.notify.ready(),
                     Output::Stopping => self.notify.stopping(),

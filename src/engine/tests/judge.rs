@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use std::num::NonZeroU8;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::pipe::next_hop_is_there;
 use super::talk::Phase;
 use super::world::World;
@@ -160,6 +162,7 @@ impl World {
         if self.judge.told && self.engine.deadline() > self.now {
             self.judge.told = false;
             self.judge_told();
+            self.judge_announced();
         }
     }
 
@@ -209,6 +212,14 @@ impl World {
                 assert!(row.watches.iter().any(over), "grace: {}", what());
             }
         }
+    }
+
+    /// The relay of ICMP errors knows exactly what some neighbor has been told.
+    fn judge_announced(&self) {
+        let told = |id| self.engine.neighbors.iter().any(|neighbor| neighbor.rib_out.is_told(id));
+        let ids = (0..).map(PrefixId).zip(&self.engine.prefixes);
+        let all: BTreeSet<IpNet> = ids.filter(|(id, _)| told(*id)).map(|(_, prefix)| *prefix).collect();
+        assert_eq!(self.announced, all, "announced, as the relay was told");
     }
 
     /// While there is room, every neighbor has been told what was decided, at once and nothing else.

@@ -85,6 +85,8 @@ pub(super) struct World {
     pub(super) stops: u64,
     /// The last of each service.
     pub(super) hooked: BTreeMap<usize, Hook>,
+    /// What the relay of ICMP errors was told.
+    pub(super) announced: BTreeSet<IpNet>,
     /// The last one.
     pub(super) session_event: Option<Event>,
 }
@@ -131,6 +133,7 @@ impl World {
             exited: false,
             stops: 0,
             hooked: BTreeMap::new(),
+            announced: BTreeSet::new(),
             session_event: None,
         };
         world.drain();
@@ -149,6 +152,7 @@ impl World {
         self.answers.clear();
         self.heard.clear();
         self.hooked.clear();
+        self.announced.clear();
         (self.ready, self.exited, self.stops) = (0, false, 0);
         self.judge = Judge::new(&config);
         self.engine = Engine::new(self.now, config, seed);
@@ -253,6 +257,10 @@ impl World {
                 let before = self.hooked.insert(service, hook);
                 assert_ne!(before, Some(hook), "a hook of what has not changed");
                 assert_eq!(self.stops, 0, "a stop runs no hook");
+            }
+            Output::Announced { prefix, announced } => {
+                let news = if announced { self.announced.insert(prefix) } else { self.announced.remove(&prefix) };
+                assert!(news, "{prefix}: announced {announced}, and was so before");
             }
             Output::Ready => self.ready += 1,
             Output::Stopping => self.stops += 1,
