@@ -1,15 +1,17 @@
 //! Packet sockets: frames written octet by octet, and all frames of a device seen.
 
+use std::collections::HashMap;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{
-    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrLike as _, bind, recvfrom, send,
-    setsockopt, socket, sockopt,
+    AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrLike as _, bind,
+    recvfrom, recvmsg, send, setsockopt, socket, sockopt,
 };
 use nix::sys::time::TimeVal;
 
@@ -41,6 +43,10 @@ impl Wire {
                 Err(error) => panic!("sending {} octets: {error}", frame.len()),
             }
         }
+    }
+
+    pub const fn socket(&self) -> &OwnedFd {
+        &self.socket
     }
 
     /// What the device or the kernel says to it.
@@ -135,6 +141,59 @@ impl Sniffer {
 }
 
 impl Drop for Sniffer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// The wall clock, which the kernel's time stamps are of.
+pub fn now() -> Duration {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970")
+}
+
+/// When frames came in, by the kernel's clock: the first of each number that `number` reads out of them.
+pub struct Stamps {
+    first: Arc<Mutex<HashMap<usize, Duration>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Stamps {
+    pub fn new(namespace: &Namespace, device: &str, number: impl Fn(&[u8]) -> Option<usize> + Send + 'static) -> Self {
+        let (socket, _) = namespace.within(|| packet_socket(device, Some(SockProtocol::EthAll)));
+        setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(0, 50_000)).expect("a timeout");
+        setsockopt(&socket, sockopt::ReceiveTimestampns, &true).expect("time stamps");
+        let (first, stop) = (Arc::new(Mutex::new(HashMap::new())), Arc::new(AtomicBool::new(false)));
+        let (map, stopped) = (Arc::clone(&first), Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            let mut buffer = vec![0; 2048];
+            let mut control = nix::cmsg_space!(nix::sys::time::TimeSpec);
+            while !stopped.load(Ordering::Relaxed) {
+                let mut slices = [std::io::IoSliceMut::new(&mut buffer)];
+                let message =
+                    recvmsg::<LinkAddr>(socket.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::empty());
+                let Ok(message) = message else { continue };
+                let outgoing = message.address.is_some_and(|from| from.pkttype() == OUTGOING);
+                let stamp = message.cmsgs().expect("control messages").find_map(|control| match control {
+                    ControlMessageOwned::ScmTimestampns(stamp) => Some(Duration::from(stamp)),
+                    _ => None,
+                });
+                let length = message.bytes;
+                if let (false, Some(stamp), Some(number)) = (outgoing, stamp, number(&buffer[..length])) {
+                    map.lock().unwrap_or_else(PoisonError::into_inner).entry(number).or_insert(stamp);
+                }
+            }
+        });
+        Self { first, stop, thread: Some(thread) }
+    }
+
+    pub fn first(&self) -> HashMap<usize, Duration> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Stamps {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         let _ = self.thread.take().map(JoinHandle::join);
