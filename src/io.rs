@@ -21,6 +21,7 @@ pub mod listeners;
 pub mod log;
 pub mod netlink;
 pub mod notify;
+mod packet;
 pub mod pmtud;
 mod rights;
 pub mod sockopt;

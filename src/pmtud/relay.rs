@@ -142,6 +142,11 @@ impl Relay {
         }
     }
 
+    /// A frame that we sent ourselves came in again.
+    pub fn looped(&mut self, _uplink: usize, _packet: &[u8]) {
+        todo!()
+    }
+
     /// After the kernel was asked. True: it is to be sent now, and [`Relay::sent`] called.
     pub fn decide(&mut self, now: Time, uplink: usize, candidate: &Candidate, owner: Owner) -> bool {
         self.totals.believed(candidate.family(), candidate.mtu);
