@@ -115,7 +115,8 @@ pub fn table(member: usize, fleet: usize) -> String {
     format!("address = \"{}\"\nmembers = [{}]\nkeys = [\"KEY\"]\n{COMMON}{OPEN}", ip(member), members.join(", "))
 }
 
-pub const COMMON: &str = "interfaces = [\"eth0\"]\nprefixes = [\"192.0.2.53\", \"2001:db8::53\"]\n";
+/// 192.0.2.54 is no address of any member.
+pub const COMMON: &str = "interfaces = [\"eth0\"]\nprefixes = [\"192.0.2.53\", \"192.0.2.54\", \"2001:db8::53\"]\n";
 pub const OPEN: &str =
     "limits = { flow = \"1000000/s\", router = \"1000000/s\", prefix = \"1000000/s\", total = \"1000000/s\" }\n";
 
@@ -139,12 +140,26 @@ impl Relay {
         relay
     }
 
+    /// It captures, and knows the members.
     #[track_caller]
     pub fn ready(&mut self) {
-        wait_for("the relay to answer", seconds(10), || {
+        wait_for("the relay to be ready", seconds(10), || {
             assert!(self.process.running(), "the relay has ended:\n{}", self.log());
-            self.try_metrics().map(|_| ()).map_err(|why| format!("{why}; it said:\n{}", self.log()))
+            let status = self.try_status().map_err(|why| format!("{why}; it said:\n{}", self.log()))?;
+            let interfaces = status["interfaces"].as_array().into_iter().flatten();
+            let captures = interfaces.filter(|interface| interface["mtu"].is_u64()).count() > 0;
+            let members =
+                status["mode"] != "relay" || status["members"].as_array().is_some_and(|list| !list.is_empty());
+            if captures && members { Ok(()) } else { Err(status.to_string()) }
         });
+    }
+
+    /// What `/status` says of the relay.
+    pub fn try_status(&self) -> Result<serde_json::Value, String> {
+        let (code, body) = crate::lab::daemon::try_get(&self.socket, "/status")?;
+        let status: serde_json::Value =
+            serde_json::from_str(&body).map_err(|error| format!("{code}: {error}: {body}"))?;
+        Ok(status["pmtud"].clone())
     }
 
     /// Only runs it. `wrapper` stands before it on the command line; "KEY" in the table is the path of a file with the

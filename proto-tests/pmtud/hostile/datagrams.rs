@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr, UdpSocket};
 use ring::hmac;
 
 use super::{Class, Input, Scene, frames};
-use crate::crafted::{self, Numbers};
+use crate::crafted::{self, Numbers, SCTP};
 use crate::fleet::{PORT, SECRET, address, ip, legitimate};
 use crate::lab::{millis, seconds, stays_equal, wait_equal};
 use crate::wires::Seen;
@@ -69,7 +69,10 @@ const MUTE: usize = 1;
 const FIRST: u64 = 1 << 60;
 
 fn original(n: usize) -> Vec<u8> {
-    legitimate(if n.is_multiple_of(2) { 4 } else { 6 }, 40_000_000 + u32::try_from(n).expect("few")).packet()
+    let mut error = legitimate(if n.is_multiple_of(2) { 4 } else { 6 }, 40_000_000 + u32::try_from(n).expect("few"));
+    // No kernel says whether it has a socket of this one: it is injected.
+    error.quote.protocol = SCTP;
+    error.packet()
 }
 
 fn said(n: usize) -> Said {
