@@ -23,6 +23,7 @@ mod events;
 mod explain;
 mod neighbors;
 mod paint;
+mod pmtud;
 mod routes;
 mod services;
 mod status;
@@ -32,10 +33,8 @@ const CONFIG: &str = "/etc/anycaster/config.toml";
 const SOCKET: &str = "/run/anycaster/control.sock";
 
 /// Parsed by nobody yet: named so that they are not taken for spelling mistakes.
-const LATER_COMMANDS: [&str; 12] = [
-    "drain", "undrain", "weight", "neighbor", "diff", "reload", "confirm", "rollback", "restart", "pmtud", "decode",
-    "import",
-];
+const LATER_COMMANDS: [&str; 11] =
+    ["drain", "undrain", "weight", "neighbor", "diff", "reload", "confirm", "rollback", "restart", "decode", "import"];
 const LATER_OPTIONS: [&str; 3] = ["--shadow", "--vrps", "--watch"];
 
 const WELCOME: &str = "\
@@ -56,7 +55,7 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
 
-    /// The configuration (run, check) [default: /etc/anycaster/config.toml]
+    /// The configuration (run, check, pmtud) [default: /etc/anycaster/config.toml]
     #[arg(short, long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -103,6 +102,8 @@ enum Command {
         #[arg(long, value_name = "TIME", value_parser = config::duration)]
         since: Option<Duration>,
     },
+    /// Only the relay of ICMP errors ([pmtud]), in the foreground, on hosts that announce by other means
+    Pmtud,
     /// Print the completions for a shell
     Completions {
         /// The shell they are for
@@ -131,6 +132,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 
 fn run(cli: Cli) -> u8 {
     let config = cli.config.unwrap_or_else(|| CONFIG.into());
+    let explicit = cli.socket.is_some();
     let daemon = ask::Daemon { socket: cli.socket.unwrap_or_else(|| SOCKET.into()), json: cli.json };
     match cli.command {
         // Nothing but the file is ever run yet: with `--strict` and without.
@@ -145,6 +147,7 @@ fn run(cli: Cli) -> u8 {
             daemon.show(&path, explain::render, explain::exit_code)
         }
         Command::Events { follow, since } => events::events(&daemon, since, follow),
+        Command::Pmtud => io::pmtud::run(&config, &daemon.socket, explicit),
         Command::Completions { shell } => completions::print(shell, &mut Cli::command()),
     }
 }
@@ -160,6 +163,7 @@ fn unused(cli: &Cli) -> Option<(&'static str, &'static str)> {
         Command::Routes => ("routes", [false, true, true]),
         Command::Explain { .. } => ("explain", [false, true, true]),
         Command::Events { .. } => ("events", [false, true, true]),
+        Command::Pmtud => ("pmtud", [true, true, false]),
         Command::Completions { .. } => ("completions", [false, false, false]),
     };
     let given = [

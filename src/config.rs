@@ -34,7 +34,6 @@ pub use crate::bgp::session::PeerAsn;
 pub use crate::bgp::wire::Families;
 pub use check::{DnsCheck, FileCheck, GrpcCheck, Look, Record, response_code};
 pub use load::{load, load_pmtud};
-#[allow(unused_imports)]
 pub(crate) use pmtud::MEMBERS_AT_MOST;
 pub use report::{Diagnostic, Position, Report, Severity};
 pub use span::duration;

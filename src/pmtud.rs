@@ -15,6 +15,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub mod advice;
 mod datagram;
 mod hash;
 mod judge;

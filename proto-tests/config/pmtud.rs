@@ -262,3 +262,32 @@ fn bad_examples_are_bad_alone() {
         assert!(load_pmtud(&read_sources(Path::new(&path)).unwrap()).is_err(), "{}", path.display());
     }
 }
+
+#[test]
+fn check_shows_the_relay() {
+    let shown = |text: &str| {
+        let config = load_text(&format!("{SPEAKER}{text}")).unwrap().config;
+        let table = anycaster::cli::check::render(&config);
+        table.split_once("\n\n").unwrap().1.to_owned()
+    };
+    let insecure = RELAY.replace("keys = [\"/etc/anycaster/pmtud-1.key\"]", "insecure = true\nport = 7");
+    for (text, expected) in [
+        (
+            format!("{RELAY}members = [\"10.0.0.11\", \"10.0.0.12\", \"10.0.0.12\", \"10.0.0.13\"]"),
+            "eth0 for what is announced are relayed from 10.0.0.11 to 2 other members, UDP port 5141, 1 key",
+        ),
+        (
+            format!("{RELAY}members-dns = \"members.example\"\nprefixes = [\"192.0.2.53\", \"2001:db8::/48\"]"),
+            "eth0 for 192.0.2.53/32, 2001:db8::/48 are relayed from 10.0.0.11 to the addresses of members.example, UDP \
+             port 5141, 1 key",
+        ),
+        (
+            format!("{insecure}members-file = \"/etc/members\"\ndry-run = true"),
+            "eth0 for what is announced are relayed from 10.0.0.11 to the members in /etc/members, UDP port 7, unsigned \
+             (dry-run: nothing is sent)",
+        ),
+        (BROADCAST.to_owned(), "eth0 for what is announced are sent on to the whole segment"),
+    ] {
+        assert_eq!(shown(&text), format!("ICMP errors from {expected}\n"));
+    }
+}

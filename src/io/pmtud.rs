@@ -8,18 +8,26 @@
 //!
 //! One poll(2) over all of them, without a timeout; for each wake at most one batch per socket, so that none starves.
 
+mod alone;
 mod ask;
 mod filter;
 mod frame;
+mod host;
 mod inject;
+mod keys;
 mod local;
+mod member_list;
 mod members;
 mod owner;
 mod report;
 mod run;
+mod started;
 #[cfg(test)]
 mod tests;
 mod uplinks;
+
+pub use alone::run;
+pub use started::{Started, read_keys, start};
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -31,7 +39,7 @@ use ipnet::IpNet;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::clock;
-use crate::config;
+use crate::config::{self, Members, PmtudMode, PmtudRelay};
 use crate::pmtud::{Key, Relay, Settings, Totals};
 
 /// The running relay. Dropped: its threads end.
@@ -78,9 +86,13 @@ impl Relaying {
         };
         let relay = Relay::new(clock::now(), settings);
         let for_thread = Arc::clone(&shared);
+        let members = match &config.mode {
+            PmtudMode::Relay(PmtudRelay { members: Members::List(list), .. }) => list.clone(),
+            PmtudMode::Relay(_) | PmtudMode::Broadcast => Vec::new(),
+        };
         let thread = std::thread::Builder::new()
             .name("pmtud".to_owned())
-            .spawn(move || run::Running::new(relay, sockets, for_thread).run())
+            .spawn(move || run::Running::new(relay, sockets, for_thread).run(&members))
             .map_err(|error| format!("[pmtud] cannot start a thread: {error}"))?;
         Ok(Self { shared, thread: Some(thread) })
     }

@@ -143,8 +143,8 @@ impl Relay {
     }
 
     /// A frame that we sent ourselves came in again.
-    pub fn looped(&mut self, _uplink: usize, _packet: &[u8]) {
-        todo!()
+    pub fn looped(&mut self, uplink: usize, packet: &[u8]) {
+        self.totals.judged(uplink, message::family(packet), Verdict::Loop);
     }
 
     /// After the kernel was asked. True: it is to be sent now, and [`Relay::sent`] called.

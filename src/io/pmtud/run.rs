@@ -1,5 +1,6 @@
 //! One wake after the other.
 
+use std::net::IpAddr;
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -114,8 +115,9 @@ impl Running {
         }
     }
 
-    /// Until it is told to stop.
-    pub(super) fn run(mut self) {
+    /// Until it is told to stop. `members`: those that are known from the start.
+    pub(super) fn run(mut self, members: &[IpAddr]) {
+        self.set_members(members);
         self.look();
         for name in self.uplinks.list().iter().filter_map(|uplink| uplink.missing()) {
             tracing::warn!("pmtud: there is no interface {name} yet: nothing is captured there until it comes");
@@ -181,12 +183,16 @@ impl Running {
             self.relay.set_announced(prefix, announced);
         }
         if let Some(list) = members {
-            self.relay.set_members(&list);
-            if let Way::Relay(relayed) = &mut self.way {
-                relayed.members.set(self.relay.members());
-            }
+            self.set_members(&list);
         }
         !stop
+    }
+
+    fn set_members(&mut self, list: &[IpAddr]) {
+        self.relay.set_members(list);
+        if let Way::Relay(relayed) = &mut self.way {
+            relayed.members.set(self.relay.members());
+        }
     }
 
     fn look(&mut self) {

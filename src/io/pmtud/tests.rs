@@ -9,7 +9,7 @@ use std::process::Command;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::Uid;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
 use super::filter;
 use super::frame::packet;
@@ -44,7 +44,7 @@ fn ip(arguments: &str) {
 const US: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const ROUTER: [u8; 6] = [2, 0, 0, 0, 0, 9];
 
-/// A cable: "up" is ours, what is sent to "router" comes out of it.
+/// A cable: "e0" is ours, what is sent to "router" comes out of it.
 struct Cable {
     router: Socket,
     up: Socket,
@@ -58,10 +58,10 @@ fn index(name: &CStr) -> u32 {
 
 impl Cable {
     fn new() -> Self {
-        ip("link add up address 02:00:00:00:00:01 type veth peer name router address 02:00:00:00:00:09");
-        ip("link set up up");
+        ip("link add e0 address 02:00:00:00:00:01 type veth peer name router address 02:00:00:00:00:09");
+        ip("link set e0 up");
         ip("link set router up");
-        let up = sockets::capture(index(c"up"), &filter::program()).unwrap();
+        let up = sockets::capture(index(c"e0"), &filter::program()).unwrap();
         let router = sockets::capture(index(c"router"), &[keep()]).unwrap();
         Self { router, up, batch: Batch::new() }
     }
@@ -176,7 +176,7 @@ fn only_errors_about_size_for_this_host_get_in() {
             assert_eq!(cable.carry(&frame), None, "{what}");
         }
         // Ours, on its way out.
-        let leaving = sockets::capture(index(c"up"), &[keep()]).unwrap();
+        let leaving = sockets::capture(index(c"e0"), &[keep()]).unwrap();
         leaving.send(&frame(US, &[])).unwrap();
         assert_eq!(cable.carry(&frame([0xff; 6], &[])), None, "leaving");
     });
@@ -199,8 +199,7 @@ fn what_fails_among_many_messages_is_skipped() {
             Message { to: Some(&to[*place]), parts: [first, second] }
         });
         outbox.send(sender.as_fd(), messages, |outcome| outcomes.push(outcome.map_err(|e| e.raw_os_error())));
-        let wanted =
-            order.iter().map(|place| [Ok(()), Err(Some(nix::libc::EACCES)), Err(Some(nix::libc::ENETUNREACH))][*place]);
+        let wanted = order.iter().map(|place| [Ok(()), Err(Some(libc::EACCES)), Err(Some(libc::ENETUNREACH))][*place]);
         assert_eq!(outcomes, wanted.collect::<Vec<_>>());
         let (mut batch, mut received) = (Batch::new(), Vec::new());
         while let count @ 1.. = batch.receive(receiver.as_fd(), BATCH).unwrap() {
@@ -220,10 +219,10 @@ fn local_is_what_the_routing_table_says() {
         ip("address add 2001:db8::1/128 dev lo nodad");
         ip("route add local 198.51.100.0/24 dev lo");
         ip("route add local 2001:db8:1::/64 dev lo");
-        ip("link add up type dummy");
-        ip("address add 10.0.0.1/24 dev up");
-        ip("address add fd00::1/64 dev up nodad");
-        ip("link set up up");
+        ip("link add e0 type veth peer name e1");
+        ip("address add 10.0.0.1/24 dev e0");
+        ip("address add fd00::1/64 dev e0 nodad");
+        ip("link set e0 up");
         ip("route add blackhole 203.0.113.0/24");
         let mut locals = Locals::open().unwrap();
         for round in 0..3 {
@@ -344,10 +343,11 @@ fn syn(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
 fn a_connection_on_its_way_is_here() {
     in_namespace(|| {
         hosts();
-        ip("link add up type dummy");
-        ip("link set up up");
-        ip("address add 10.0.0.1/24 dev up");
-        ip("address add fd00::1/64 dev up nodad");
+        ip("link add e0 type veth peer name e1");
+        ip("link set e0 up");
+        ip("link set e1 up");
+        ip("address add 10.0.0.1/24 dev e0");
+        ip("address add fd00::1/64 dev e0 nodad");
         let (mut owners, injector) = (Owners::open().unwrap(), Injector::open().unwrap());
         let _listener = listen(address("::", 80));
         for (service, client) in [("192.0.2.1", "10.0.0.77"), ("2001:db8::1", "fd00::77")] {
@@ -415,6 +415,5 @@ fn each_of_many_questions_has_its_own_answer() {
                 eprintln!("{size}: {:?} each (an asked one in 4/3)", start.elapsed() / 100_000);
             }
         }
-        let _ = Protocol::TCP;
     });
 }
