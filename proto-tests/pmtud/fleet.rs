@@ -41,6 +41,11 @@ pub struct Segment {
 impl Segment {
     pub fn new(members: usize) -> Self {
         let bridge = Namespace::new("segment");
+        // With br_netfilter the bridge would look into packets, and drop some of those that are wrong.
+        for family in ["ip", "ip6"] {
+            let path = format!("/proc/sys/net/bridge/bridge-nf-call-{family}tables");
+            bridge.within(|| fs::metadata(&path).is_ok().then(|| fs::write(&path, "0").expect("br_netfilter")));
+        }
         bridge.run("ip link add br0 type bridge mcast_snooping 0");
         bridge.run("ip link set br0 mtu 9000 up");
         let attach = |label: &str, number: usize| {
@@ -50,6 +55,9 @@ impl Segment {
             bridge.run(&format!("ip link set {port} mtu 9000 master br0"));
             namespace.run("ip link set wire0 mtu 9000");
             // A veth drops what is longer than its MTU; a macvlan on it does not, as little as many a network card does.
+            // Only the macvlan is spoken to.
+            namespace.sysctl("net/ipv4/conf/all/arp_ignore", "1");
+            namespace.sysctl("net/ipv6/conf/wire0/disable_ipv6", "1");
             namespace.run("ip link add eth0 link wire0 type macvlan mode private");
             namespace.run("ip link set eth0 mtu 1500 up");
             // Else an interface that went down would come back without its IPv6 addresses.

@@ -160,7 +160,11 @@ impl Scene {
         let datagrams = wait_for("all copies at member 1", seconds(10), || {
             let from_tested: Vec<Seen> =
                 self.copies.all().into_iter().filter(|seen| source(seen) == [10, 98, 0, 11]).collect();
-            if from_tested.len() >= originals.len() { Ok(from_tested) } else { Err(format!("{}", from_tested.len())) }
+            if from_tested.len() >= originals.len() {
+                Ok(from_tested)
+            } else {
+                Err(format!("{} of {}", from_tested.len(), originals.len()))
+            }
         });
         let inside = datagrams.iter().map(|seen| datagrams::packet(seen.datagram(PORT).expect("kept as such").1));
         assert_same("copies at member 1", &tally(inside), &originals);

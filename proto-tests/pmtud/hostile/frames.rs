@@ -44,7 +44,9 @@ pub fn classes(way: &Way) -> Vec<Class> {
             protocols(way, family),
             short(way, family),
             absurd(way, family),
-            long(way, family),
+            long(way, family, 1500, &["long"]),
+            // Beyond what is read of a frame, it is one whose end is missing.
+            long(way, family, 6000, &["long", "malformed"]),
             elsewhere(way, family),
             other_messages(way, family),
         ]);
@@ -318,17 +320,17 @@ fn absurd(way: &Way, family: u8) -> Class {
     Class::new("absurd MTUs", family, inputs, &["mtu"])
 }
 
-/// Longer than an error may be, up to three times the device's MTU.
-fn long(way: &Way, family: u8) -> Class {
+/// Longer than an error may be, or than the device's MTU.
+fn long(way: &Way, family: u8, longest: usize, verdicts: &'static [&'static str]) -> Class {
     let mut numbers = Numbers(u64::from(family) + 60);
     let bound = if family == 4 { 576 } else { 1280 };
-    let inputs = errors(family, 14, 300).enumerate().map(|(n, mut error)| {
+    let inputs = errors(family, 14 + u32::from(longest > 1500) * 10, 200).enumerate().map(|(n, mut error)| {
         let least = bound - 2 * header_length(family) - 8 + 1;
-        error.quote.kept = least + if n == 0 { 0 } else { numbers.below(4500) };
+        error.quote.kept = least + if n == 0 { 0 } else { numbers.below(longest - bound) };
         error.quote.total = 9000;
         way.rejected(&error.packet())
     });
-    Class::new("too long", family, inputs, &["long"])
+    Class::new(&format!("up to {longest} octets"), family, inputs, verdicts)
 }
 
 /// For everybody, for a group, for another host: a right packet in a frame that is not for this host alone.
