@@ -84,7 +84,7 @@ failed() {
         [[ ! -e $log ]] || kill -0 "$(cat "$log")" 2>/dev/null || say "not running: ${log##*/}"
     done
     show 'what the router says:' router_report
-    for log in "$LAB"/tor/*.log "$LAB"/s?/anycaster.log "$LAB"/s?/nginx.log "$LAB"/s?/dnsmasq.log; do
+    for log in "$LAB"/tor/*.log "$LAB"/s?/*.log; do
         [[ -s $log ]] || continue
         printf '   %slast lines of %s%s\n' "$DIM" "${log#"$LAB"/}" "$PLAIN"
         tail -n 8 "$log" | sed 's/^/     /'

@@ -131,20 +131,7 @@ impl Daemon {
 
     /// Status code and body.
     pub fn try_get(&self, path: &str) -> Result<(u16, String), String> {
-        let talk = || -> std::io::Result<String> {
-            let mut stream = UnixStream::connect(&self.socket)?;
-            stream.set_read_timeout(Some(seconds(5)))?;
-            write!(stream, "GET {path} HTTP/1.1\r\nHost: anycaster\r\nConnection: close\r\n\r\n")?;
-            let mut answer = Vec::new();
-            stream.read_to_end(&mut answer)?;
-            Ok(String::from_utf8_lossy(&answer).into_owned())
-        };
-        let answer = talk().map_err(|error| format!("GET {path}: {error}"))?;
-        let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| format!("GET {path}: not HTTP: {answer:?}"))?;
-        let code = head.split(' ').nth(1).and_then(|word| word.parse().ok());
-        let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
-        let body = if chunked { unchunk(body) } else { body.to_owned() };
-        Ok((code.ok_or_else(|| format!("GET {path}: no status: {head:?}"))?, body))
+        try_get(&self.socket, path)
     }
 
     #[track_caller]
@@ -240,6 +227,24 @@ fn complete(config: &str, scratch: &Scratch, socket: &Path) -> String {
         format!("[router]\ncontrol = \"{}\"\nstate-dir = \"{}\"\n", socket.display(), scratch.file("state").display());
     assert!(config.trim_start().starts_with("[router]"), "the configuration of a test starts with [router]");
     config.replacen("[router]\n", &lines, 1)
+}
+
+/// A question to a control socket: status code and body.
+pub fn try_get(socket: &Path, path: &str) -> Result<(u16, String), String> {
+    let talk = || -> std::io::Result<String> {
+        let mut stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(seconds(5)))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: anycaster\r\nConnection: close\r\n\r\n")?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    };
+    let answer = talk().map_err(|error| format!("GET {path}: {error}"))?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| format!("GET {path}: not HTTP: {answer:?}"))?;
+    let code = head.split(' ').nth(1).and_then(|word| word.parse().ok());
+    let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+    let body = if chunked { unchunk(body) } else { body.to_owned() };
+    Ok((code.ok_or_else(|| format!("GET {path}: no status: {head:?}"))?, body))
 }
 
 fn unchunk(mut body: &str) -> String {
