@@ -15,4 +15,11 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod crafted;
+mod face;
+mod fleet;
+mod hostile;
+mod rig;
 mod sockets;
+mod storm;
+mod wires;

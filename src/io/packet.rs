@@ -24,6 +24,9 @@ use socket2::{Domain, SockAddr, SockFilter, Socket, Type};
 
 use super::sockopt;
 
+#[cfg(test)]
+mod tests;
+
 /// Messages of one call: enough that the call itself costs nothing beside them, few enough that no socket waits long.
 pub(super) const BATCH: usize = 64;
 
@@ -322,7 +325,6 @@ fn set_packet(socket: &Socket, option: libc::c_int) -> io::Result<()> {
 pub(super) struct Link {
     pub(super) index: u32,
     pub(super) mtu: u32,
-    pub(super) up: bool,
     /// `None`: not Ethernet.
     pub(super) mac: Option<[u8; 6]>,
 }
@@ -339,17 +341,13 @@ pub(super) fn link(socket: &impl AsFd, name: &CStr) -> Option<Link> {
         // SAFETY: as above.
         unsafe { answer.ifru_mtu }
     })?);
-    let flags = ask(socket, name, libc::SIOCGIFFLAGS, |answer| {
-        // SAFETY: as above.
-        libc::c_int::from(unsafe { answer.ifru_flags })
-    })?;
     let (kind, mac) = ask(socket, name, libc::SIOCGIFHWADDR, |answer| {
         // SAFETY: what SIOCGIFHWADDR fills in; any bits are integers.
         let address = unsafe { answer.ifru_hwaddr };
         (address.sa_family, address.sa_data.map(|octet| octet as u8))
     })?;
     let mac = mac.first_chunk().copied().filter(|_| kind == libc::ARPHRD_ETHER);
-    Some(Link { index: index.ok()?, mtu: mtu.ok()?, up: flags & libc::IFF_UP != 0, mac })
+    Some(Link { index: index.ok()?, mtu: mtu.ok()?, mac })
 }
 
 fn ask<T>(

@@ -90,9 +90,11 @@ impl Relaying {
             PmtudMode::Relay(PmtudRelay { members: Members::List(list), .. }) => list.clone(),
             PmtudMode::Relay(_) | PmtudMode::Broadcast => Vec::new(),
         };
+        let mut running = run::Running::new(relay, sockets, for_thread);
+        running.begin(&members);
         let thread = std::thread::Builder::new()
             .name("pmtud".to_owned())
-            .spawn(move || run::Running::new(relay, sockets, for_thread).run(&members))
+            .spawn(move || running.run())
             .map_err(|error| format!("[pmtud] cannot start a thread: {error}"))?;
         Ok(Self { shared, thread: Some(thread) })
     }

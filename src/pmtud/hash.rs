@@ -47,14 +47,12 @@ pub(super) struct Fold {
 }
 
 impl Fold {
-    #[expect(clippy::cast_possible_truncation, reason = "both halves of the product, one after the other")]
     pub(super) const fn word(self, word: u64) -> Self {
         // The state is turned, so that two words changing places are two hashes.
         let product = ((self.state.rotate_left(23) ^ word) as u128) * (self.factor as u128);
         Self { state: (product as u64) ^ ((product >> 64) as u64), ..self }
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "both halves, one after the other")]
     pub(super) const fn wide(self, number: u128) -> Self {
         self.word(number as u64).word((number >> 64) as u64)
     }

@@ -124,7 +124,7 @@ fn outer_ipv6(packet: &[u8]) -> Result<Outer<'_>, Verdict> {
     let packet = packet.get(..40 + ip.payload).ok_or(Verdict::Malformed)?;
     let chain = match walk(ip.next, payload) {
         Ok(chain) => chain,
-        Err(Broken::TooMany | Broken::Cut) => return Err(Verdict::Malformed),
+        Err(Broken::Wrong | Broken::Cut) => return Err(Verdict::Malformed),
     };
     if chain.more || chain.offset != 0 {
         return Err(Verdict::Fragment);
@@ -164,7 +164,7 @@ fn quoted_ipv6(quoted: &[u8]) -> Result<(Flow, u32), Verdict> {
     let (ip, payload) = ipv6(quoted).ok_or(Verdict::Short)?;
     let chain = match walk(ip.next, payload.get(..payload.len().min(ip.payload)).unwrap_or(payload)) {
         Ok(chain) => chain,
-        Err(Broken::TooMany) => return Err(Verdict::Malformed),
+        Err(Broken::Wrong) => return Err(Verdict::Malformed),
         Err(Broken::Cut) => return Err(Verdict::Short),
     };
     if chain.offset != 0 {
@@ -238,19 +238,22 @@ struct Chain<'a> {
 }
 
 enum Broken {
-    TooMany,
+    /// Too many, or in an order that cannot be.
+    Wrong,
     /// Ends before its end.
     Cut,
 }
 
 fn walk(first: u8, octets: &[u8]) -> Result<Chain<'_>, Broken> {
     let mut chain = Chain { protocol: first, rest: octets, more: false, offset: 0, segments_left: 0 };
-    for _ in 0..=MAX_EXTENSIONS {
+    for place in 0..=MAX_EXTENSIONS {
         let &[next, length, third, fourth, ..] = chain.rest else {
             // Too little for an extension header, which is no fault where none stands here.
             return if is_extension(chain.protocol) { Err(Broken::Cut) } else { Ok(chain) };
         };
         let octets = match chain.protocol {
+            // RFC 8200 §4.1: right behind the IPv6 header, and nowhere else.
+            HOP_BY_HOP if place > 0 => return Err(Broken::Wrong),
             HOP_BY_HOP | DESTINATION => 8 + usize::from(length) * 8,
             ROUTING => {
                 chain.segments_left = chain.segments_left.max(fourth);
@@ -270,7 +273,7 @@ fn walk(first: u8, octets: &[u8]) -> Result<Chain<'_>, Broken> {
         chain.rest = chain.rest.get(octets..).ok_or(Broken::Cut)?;
         chain.protocol = next;
     }
-    Err(Broken::TooMany)
+    Err(Broken::Wrong)
 }
 
 const HOP_BY_HOP: u8 = 0;

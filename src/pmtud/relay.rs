@@ -136,7 +136,7 @@ impl Relay {
         match self.weigh(now, uplink, packet) {
             Ok(candidate) => Some(candidate),
             Err(verdict) => {
-                self.totals.judged(uplink, message::family(packet), verdict);
+                self.totals.count(uplink, message::family(packet), verdict);
                 None
             }
         }
@@ -152,7 +152,7 @@ impl Relay {
         self.totals.believed(candidate.family(), candidate.mtu);
         let decided = self.settle(now, candidate, owner);
         if let Err(verdict) = decided {
-            self.totals.judged(uplink, candidate.family(), verdict);
+            self.totals.count(uplink, candidate.family(), verdict);
         }
         decided.is_ok()
     }
@@ -171,7 +171,7 @@ impl Relay {
             // Nobody got it: the next one like it is none too many.
             self.seen.set(candidate.seen, Time::default());
         }
-        self.totals.judged(uplink, candidate.family(), verdict);
+        self.totals.count(uplink, candidate.family(), verdict);
     }
 
     /// One copy to the member with this index.
@@ -186,7 +186,7 @@ impl Relay {
         match self.open(now, from.to_canonical(), datagram) {
             Ok(injection) => Some(injection),
             Err(heard) => {
-                self.totals.from_member(heard);
+                self.totals.count_heard(heard);
                 None
             }
         }
@@ -197,13 +197,13 @@ impl Relay {
     pub fn admit(&mut self, now: Time, injection: &Injection<'_>, owner: Owner, local: bool) -> bool {
         let admitted = self.let_in(now, injection, owner, local);
         if let Err(heard) = admitted {
-            self.totals.from_member(heard);
+            self.totals.count_heard(heard);
         }
         admitted.is_ok()
     }
 
     pub fn injected(&mut self, accepted: bool) {
-        self.totals.from_member(if accepted { Heard::Injected } else { Heard::SendError });
+        self.totals.count_heard(if accepted { Heard::Injected } else { Heard::SendError });
     }
 
     pub fn totals(&self) -> &Totals {

@@ -56,7 +56,6 @@ impl Repeats {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "what the mask leaves is in the lower half")]
 const fn low_bits(number: u64) -> u32 {
     number as u32
 }

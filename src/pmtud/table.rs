@@ -1,7 +1,7 @@
 //! A table of fixed size that strangers fill: a moment for each key, until which the entry means something.
 //!
 //! ```text
-//!   key (a hash of 64 bits) --uppermost bits--> set of four, one cache line --> the same key, or the one that ends first
+//!   key (a hash of 64 bits) --uppermost bits--> set of four --> the same key, or the one that ends first
 //! ```
 //!
 //! An entry whose moment has passed says what no entry says, so nothing is ever cleared.
@@ -10,12 +10,8 @@ use crate::Time;
 
 const WAYS: usize = 4;
 
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-struct Set {
-    keys: [u64; WAYS],
-    until: [Time; WAYS],
-}
+/// Keys, and the moments of each in nanoseconds: plain zeros, which the kernel hands out when they are first written.
+type Set = [[u64; WAYS]; 2];
 
 pub(super) struct Table {
     sets: Box<[Set]>,
@@ -26,24 +22,22 @@ pub(super) struct Table {
 impl Table {
     /// 4 << `bits` entries of 16 octets, now and for ever.
     pub(super) fn new(bits: u32) -> Self {
-        let empty = Set { keys: [0; WAYS], until: [Time::default(); WAYS] };
-        Self { sets: vec![empty; 1 << bits].into_boxed_slice(), shift: u64::BITS - bits }
+        Self { sets: vec![[[0; WAYS]; 2]; 1 << bits].into_boxed_slice(), shift: u64::BITS - bits }
     }
 
     /// Zero, which is long past, where there is none.
     pub(super) fn until(&self, key: u64) -> Time {
-        let Some(set) = self.sets.get(self.place(key)) else { return Time::default() };
-        let found = set.keys.iter().zip(&set.until).find(|(other, _)| **other == key);
-        found.map_or(Time::default(), |(_, until)| *until)
+        let Some([keys, until]) = self.sets.get(self.place(key)) else { return Time::default() };
+        let found = keys.iter().zip(until).find(|(other, _)| **other == key);
+        Time::from_nanos(found.map_or(0, |(_, until)| *until))
     }
 
     /// Where its set is full, the entry goes that would have ended first: of what is limited, the least used.
     pub(super) fn set(&mut self, key: u64, until: Time) {
         let place = self.place(key);
-        let Some(set) = self.sets.get_mut(place) else { return };
-        let entries = set.keys.iter_mut().zip(&mut set.until);
-        if let Some((slot, end)) = entries.min_by_key(|(other, end)| (**other != key, **end)) {
-            (*slot, *end) = (key, until);
+        let Some([keys, ends]) = self.sets.get_mut(place) else { return };
+        if let Some((slot, end)) = keys.iter_mut().zip(ends).min_by_key(|(other, end)| (**other != key, **end)) {
+            (*slot, *end) = (key, until.as_nanos());
         }
     }
 
@@ -67,7 +61,7 @@ mod tests {
         table.set(7, at(10));
         table.set(7, at(5));
         assert_eq!((table.until(7), table.until(8)), (at(5), at(0)));
-        assert_eq!(table.sets.iter().flat_map(|set| set.until).filter(|until| *until != at(0)).count(), 1);
+        assert_eq!(table.sets.iter().flat_map(|[_, until]| until).filter(|until| **until != 0).count(), 1);
     }
 
     #[test]

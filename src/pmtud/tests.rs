@@ -70,11 +70,11 @@ fn relay() -> Relay {
 /// As `io` does it, where every send succeeds: the one verdict that is counted.
 fn capture(relay: &mut Relay, now: Time, packet: &[u8], owner: Owner) -> Verdict {
     let before = relay.totals().clone();
-    if let Some(candidate) = relay.examine(now, UPLINK, packet) {
-        if relay.decide(now, UPLINK, &candidate, owner) {
-            let copies = relay.members().len().max(1);
-            relay.sent(UPLINK, &candidate, copies);
-        }
+    if let Some(candidate) = relay.examine(now, UPLINK, packet)
+        && relay.decide(now, UPLINK, &candidate, owner)
+    {
+        let copies = relay.members().len().max(1);
+        relay.sent(UPLINK, &candidate, copies);
     }
     let counted = |family: Family, verdict| {
         relay.totals().uplinks[UPLINK].count(family, verdict) - before.uplinks[UPLINK].count(family, verdict)
@@ -91,10 +91,10 @@ fn capture(relay: &mut Relay, now: Time, packet: &[u8], owner: Owner) -> Verdict
 /// The one word of what became of a datagram.
 fn hear(relay: &mut Relay, now: Time, from: &str, datagram: &[u8], owner: Owner, local: bool) -> Heard {
     let before = relay.totals().heard;
-    if let Some(injection) = relay.hear(now, ip(from), datagram) {
-        if relay.admit(now, &injection, owner, local) {
-            relay.injected(true);
-        }
+    if let Some(injection) = relay.hear(now, ip(from), datagram)
+        && relay.admit(now, &injection, owner, local)
+    {
+        relay.injected(true);
     }
     let heard: Vec<Heard> =
         Heard::ALL.into_iter().filter(|heard| relay.totals().heard[heard.index()] != before[heard.index()]).collect();

@@ -68,14 +68,14 @@ impl Totals {
         self.heard.get(heard.index()).copied().unwrap_or(0)
     }
 
-    pub(super) fn judged(&mut self, uplink: usize, family: Family, verdict: Verdict) {
+    pub(super) fn count(&mut self, uplink: usize, family: Family, verdict: Verdict) {
         let verdicts = self.uplinks.get_mut(uplink).and_then(|uplink| uplink.verdicts.get_mut(family.index()));
         if let Some(count) = verdicts.and_then(|verdicts| verdicts.get_mut(verdict.index())) {
             *count += 1;
         }
     }
 
-    pub(super) fn from_member(&mut self, heard: Heard) {
+    pub(super) fn count_heard(&mut self, heard: Heard) {
         if let Some(count) = self.heard.get_mut(heard.index()) {
             *count += 1;
         }
@@ -101,9 +101,9 @@ mod tests {
         assert!(Verdict::ALL.iter().enumerate().all(|(place, verdict)| verdict.index() == place));
         assert!(Heard::ALL.iter().enumerate().all(|(place, heard)| heard.index() == place));
         let mut totals = Totals { uplinks: vec![Uplink::default(); 2], ..Totals::default() };
-        totals.judged(1, Family::Ipv6, Verdict::SendError);
-        totals.judged(2, Family::Ipv6, Verdict::SendError);
-        totals.from_member(Heard::SendError);
+        totals.count(1, Family::Ipv6, Verdict::SendError);
+        totals.count(2, Family::Ipv6, Verdict::SendError);
+        totals.count_heard(Heard::SendError);
         assert_eq!(totals.uplinks[1].count(Family::Ipv6, Verdict::SendError), 1);
         assert_eq!((totals.uplinks[1].verdicts[1][17], totals.heard[10], totals.heard(Heard::SendError)), (1, 1, 1));
     }

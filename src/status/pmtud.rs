@@ -202,3 +202,6 @@ pub fn send_errors(totals: &Totals) -> u64 {
     let frames = frames.filter(|_| totals.members.is_empty()).map_or(0, |(_, count)| count);
     copies + injections + frames
 }
+
+#[cfg(test)]
+mod tests;

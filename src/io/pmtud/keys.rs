@@ -64,3 +64,6 @@ fn one(path: &Path, own: u32) -> Result<((u64, u64), Vec<u8>), String> {
     }
     Ok(((facts.dev(), facts.ino()), text))
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,8 @@
 //! cannot be had leaves the last one in force, and is said once.
 
 use std::collections::BTreeSet;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::net::{IpAddr, ToSocketAddrs};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -178,7 +179,10 @@ fn look(path: &Path) -> Result<Seen, String> {
 }
 
 fn read_file(path: &Path) -> Result<Read, String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let wrong = |error: io::Error| format!("cannot read {}: {error}", path.display());
+    let mut bytes = Vec::new();
+    // It may have grown since it was looked at.
+    File::open(path).map_err(wrong)?.take(LARGEST).read_to_end(&mut bytes).map_err(wrong)?;
     let text = String::from_utf8(bytes).map_err(|_| format!("{}: not UTF-8", path.display()))?;
     parse(&text).map_err(|why| format!("{}: {why}", path.display()))
 }
@@ -197,8 +201,14 @@ fn parse(text: &str) -> Result<Read, String> {
     bounded(members)
 }
 
-const fn usable(address: IpAddr) -> bool {
-    !address.is_unspecified() && !address.is_multicast()
+/// As in a list of the configuration.
+fn usable(address: IpAddr) -> bool {
+    let special = match address {
+        IpAddr::V4(v4) => v4.is_broadcast(),
+        // Says nothing without an interface.
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.to_ipv4_mapped().is_some(),
+    };
+    !special && !address.is_unspecified() && !address.is_multicast()
 }
 
 /// In the order given, each once.
@@ -226,7 +236,7 @@ impl Source for NameSource {
         let found = (name.as_str(), 0).to_socket_addrs().map_err(|error| format!("cannot resolve {name}: {error}"));
         Some(found.and_then(|found| {
             // Sorted: resolvers turn their answers round, and that is no change.
-            let all: BTreeSet<IpAddr> = found.map(|address| address.ip()).collect();
+            let all: BTreeSet<IpAddr> = found.map(|address| address.ip()).filter(|address| usable(*address)).collect();
             bounded(all.into_iter().collect()).map_err(|why| format!("{name}: {why}"))
         }))
     }
@@ -235,3 +245,6 @@ impl Source for NameSource {
         RESOLVE
     }
 }
+
+#[cfg(test)]
+mod tests;

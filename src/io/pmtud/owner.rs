@@ -34,6 +34,11 @@ impl Owners {
     pub(super) fn open() -> io::Result<Self> {
         let mut asking = Asking::open(NETLINK_SOCK_DIAG)?;
         let proven = [TCP, UDP].map(|protocol| prove(&mut asking, protocol));
+        if proven.contains(&false) {
+            tracing::warn!(
+                "pmtud: the kernel has no tcp_diag or udp_diag: what it cannot say is relayed, and injected"
+            );
+        }
         Ok(Self { asking, proven, answers: Vec::new() })
     }
 

@@ -15,7 +15,7 @@ use super::local::Locals;
 use super::members::Members;
 use super::owner::Owners;
 use super::report::Report;
-use super::uplinks::Uplinks;
+use super::uplinks::{Uplink, Uplinks};
 use super::{Mail, Shared, lock};
 use crate::config::{self, PmtudMode};
 use crate::io::clock;
@@ -115,14 +115,18 @@ impl Running {
         }
     }
 
-    /// Until it is told to stop. `members`: those that are known from the start.
-    pub(super) fn run(mut self, members: &[IpAddr]) {
+    /// With the members that are known from the start. From then on errors are captured.
+    pub(super) fn begin(&mut self, members: &[IpAddr]) {
         self.set_members(members);
         self.look();
-        for name in self.uplinks.list().iter().filter_map(|uplink| uplink.missing()) {
+        for name in self.uplinks.list().iter().filter_map(Uplink::missing) {
             tracing::warn!("pmtud: there is no interface {name} yet: nothing is captured there until it comes");
         }
         self.publish();
+    }
+
+    /// Until it is told to stop.
+    pub(super) fn run(mut self) {
         while let Some(ready) = self.wait() {
             if ready.mail && !self.read_mail() {
                 return;
@@ -216,7 +220,7 @@ impl Running {
             return;
         };
         let Ok(received) = self.batch.receive(socket.as_fd(), BATCH) else {
-            self.uplinks.failed(uplink);
+            // Down or deleted: the event of that may be behind us already.
             return self.look();
         };
         let now = clock::now();

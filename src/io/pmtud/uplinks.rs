@@ -9,10 +9,11 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use netlink_sys::{Socket as Netlink, protocols::NETLINK_ROUTE};
 use nix::libc;
+use nix::sys::socket::{LinkAddr, getsockname};
 use socket2::{Domain, Socket, Type};
 
 use super::filter;
@@ -33,7 +34,7 @@ pub(super) struct Uplink {
     /// `None`: no interface can have this name.
     as_c: Option<CString>,
     pub(super) link: Option<Link>,
-    /// While the interface is there and up.
+    /// While the interface is there.
     pub(super) capture: Option<Socket>,
     /// Opening it failed, and that was said.
     complained: bool,
@@ -86,14 +87,6 @@ impl Uplinks {
             }
         }
     }
-
-    /// Its capture socket said that the interface is down or gone. The event may be known already, so it is looked at now.
-    pub(super) fn failed(&mut self, uplink: usize) {
-        if let Some(uplink) = self.list.get_mut(uplink) {
-            uplink.capture = None;
-            uplink.look(&self.window);
-        }
-    }
 }
 
 impl Uplink {
@@ -108,13 +101,14 @@ impl Uplink {
             }
             (None | Some(_), None | Some(_)) => {}
         }
-        let up = found.filter(|link| link.up).map(|link| link.index);
-        // One that was deleted and made again has another index; the old socket stays bound to nothing.
-        if up.is_none() || up != self.link.map(|link| link.index) {
+        let index = found.map(|link| link.index);
+        // One that was deleted and made again has another index, and even where it has the same the old socket is bound to
+        // none any more. One that goes down and up again keeps its socket.
+        if self.capture.as_ref().is_some_and(|socket| index.is_none() || bound_to(socket) != index) {
             self.capture = None;
         }
         self.link = found;
-        if let (Some(index), None) = (up, &self.capture) {
+        if let (Some(index), None) = (index, &self.capture) {
             match packet::capture(index, &filter::program()) {
                 Ok(socket) => (self.capture, self.complained) = (Some(socket), false),
                 Err(error) if !self.complained => {
@@ -130,4 +124,10 @@ impl Uplink {
     pub(super) fn missing(&self) -> Option<&str> {
         self.link.is_none().then_some(self.name.as_str())
     }
+}
+
+/// The interface's index; `None`: it was deleted.
+fn bound_to(socket: &Socket) -> Option<u32> {
+    let name = getsockname::<LinkAddr>(socket.as_raw_fd()).ok()?;
+    u32::try_from(name.ifindex()).ok()
 }

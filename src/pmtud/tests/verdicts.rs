@@ -116,6 +116,11 @@ fn each_fault_by_its_name() {
             |e| (e.outer_next, e.outer_options) = (60, vec![58, 200, 0, 0, 0, 0, 0, 0]),
             Malformed,
         ),
+        (
+            "hop by hop, second",
+            |e| (e.outer_next, e.outer_options) = (60, [&[0, 0, 0, 0, 0, 0, 0, 0], &LAST[..]].concat()),
+            Malformed,
+        ),
         ("a header of 16", |e| e.outer_options = [&[255, 1, 1, 12][..], &[0; 12]].concat(), Relayed),
         ("atomic fragment", |e| e.outer_options = vec![44, 0, 0, 0, 0, 0, 0, 0, 58, 0, 0, 0, 0, 0, 0, 1], Relayed),
         ("first fragment", |e| e.outer_fragment = 1, Fragment),

@@ -67,3 +67,6 @@ fn relay(pmtud: &Pmtud, families: &mut Families<'_, '_>) -> fmt::Result {
         }),
     )
 }
+
+#[cfg(test)]
+mod tests;
