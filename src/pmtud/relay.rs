@@ -144,7 +144,7 @@ impl Relay {
 
     /// A frame that we sent ourselves came in again.
     pub fn looped(&mut self, uplink: usize, packet: &[u8]) {
-        self.totals.judged(uplink, message::family(packet), Verdict::Loop);
+        self.totals.count(uplink, message::family(packet), Verdict::Loop);
     }
 
     /// After the kernel was asked. True: it is to be sent now, and [`Relay::sent`] called.
