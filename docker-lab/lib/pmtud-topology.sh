@@ -11,8 +11,8 @@
 # Clients are all of 10.96.0.0/12 and fd96::/32; each service address is on lo of the four servers of one fabric.
 
 FABRICS=(shared routed)
-declare -A MEMBERS=([routed]='1 2 3 4' [shared]='5 6 7 8')
-declare -A SERVICE=([routed-v4]=192.0.2.80 [routed-v6]=2001:db8::80 [shared-v4]=192.0.2.81 [shared-v6]=2001:db8::81)
+declare -gA MEMBERS=([routed]='1 2 3 4' [shared]='5 6 7 8')
+declare -gA SERVICE=([routed-v4]=192.0.2.80 [routed-v6]=2001:db8::80 [shared-v4]=192.0.2.81 [shared-v6]=2001:db8::81)
 NARROW=1400
 
 fabric_of() { if (($1 <= 4)); then printf routed; else printf shared; fi; }

@@ -4,11 +4,11 @@
 
 CONNECTIONS=50
 BLOCK=0              # of client addresses: every measurement has fresh ones
-declare -A MODE=()   # of each server: none, relay or broadcast
-declare -A CELL=()   # "ROW FABRIC FAMILY": "STALLED MEDIAN MAX"
-declare -A RESULT=() # of the last measurement, as pmtud-client says it
-declare -A SAID=([shared]='shared segment' [routed]='routed fabric' [v4]=IPv4 [v6]=IPv6)
-declare -A ROW=([none]='no module' [relay]=relay [broadcast]=broadcast [alone]='relay alone')
+declare -gA MODE=()   # of each server: none, relay or broadcast
+declare -gA CELL=()   # "ROW FABRIC FAMILY": "STALLED MEDIAN MAX"
+declare -gA RESULT=() # of the last measurement, as pmtud-client says it
+declare -gA SAID=([shared]='shared segment' [routed]='routed fabric' [v4]=IPv4 [v6]=IPv6)
+declare -gA ROW=([none]='no module' [relay]=relay [broadcast]=broadcast [alone]='relay alone')
 FAMILIES=(v4 v6)
 
 # pmtud_options CONNECTIONS FABRIC: as given to run; empty where not.
@@ -114,7 +114,7 @@ measure() {
 }
 
 # The kernel's own counters, by server: errors received, and those of them for which it had no socket.
-declare -A BEFORE=() AFTER=()
+declare -gA BEFORE=() AFTER=()
 counters_read() {
     local n names=(IcmpInDestUnreachs IcmpInErrors)
     # shellcheck disable=SC2034 # a name for BEFORE or AFTER
@@ -321,12 +321,13 @@ chapter_alone() {
             pmtud_config "$n"
             printf 'prefixes   = ["%s", "%s"]\n' "${SERVICE[routed-v4]}" "${SERVICE[routed-v6]}"
         } >"$LAB/s$n/pmtud.toml"
-        spawn "anycaster-s$n" "s$n" "$LAB/s$n/anycaster.log" "$ANYCASTER" pmtud -c "$LAB/s$n/pmtud.toml"
+        spawn "anycaster-s$n" "s$n" "$LAB/s$n/anycaster.log" \
+            "$ANYCASTER" pmtud -c "$LAB/s$n/pmtud.toml" --socket "$LAB/s$n/control.sock"
     done
     for n in ${MEMBERS[routed]}; do wait_for 5 "s$n" relays "$n" || failed "anycaster pmtud on s$n to listen on UDP port 5141"; done
-    n=1
-    show "s$n# cat pmtud.toml" cat "$LAB/s$n/pmtud.toml"
+    show 's1# cat pmtud.toml' cat "$LAB/s1/pmtud.toml"
     for family in "${FAMILIES[@]}"; do none_stalls alone routed "$family"; done
+    show 's1# anycaster status' anycaster 1 status
 }
 
 # ---- the end

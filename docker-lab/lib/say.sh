@@ -44,7 +44,7 @@ with_progress() {
         done
     ) 9>&- &
     ticker=$!
-    "$@" >"$log" 2>&1 </dev/null || status=$?
+    "$@" >"$log" 2>&1 </dev/null 9>&- || status=$?
     kill "$ticker" 2>/dev/null || true
     wait "$ticker" 2>/dev/null || true
     [[ ! -t 1 ]] || printf '\r\e[K'
