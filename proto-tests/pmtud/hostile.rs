@@ -9,12 +9,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::UdpSocket;
 
-use crate::crafted::{SCTP, TCP};
+use crate::crafted::{SCTP, TCP, tagged};
 use crate::fleet::{self, PORT, Relay, Segment, ip, legitimate};
 use crate::lab::{ready, seconds, wait_equal, wait_for};
 use crate::wires::{Seen, Sniffer};
 
 mod datagrams;
+mod floods;
 mod frames;
 
 /// Inputs of one kind.
@@ -113,7 +114,12 @@ impl Scene {
             error.quote.chain = vec![(60, vec![0; 6]); (10 - words).min(8)];
         }
         let packet = error.packet();
-        self.segment.send(0, &packet);
+        let frame = self.segment.frame(0, &packet);
+        match number % 8 {
+            5 => self.segment.wire.send(&tagged(&frame, &[(0x8100, 100)])),
+            6 => self.segment.wire.send(&tagged(&frame, &[(0x88A8, 200), (0x8100, 100)])),
+            _ => self.segment.wire.send(&frame),
+        }
         self.originals.push(packet);
     }
 
