@@ -67,7 +67,8 @@ impl Scene {
         let injected = [0, 2].map(|member| {
             Sniffer::new(&segment.members[member], "lo", |seen| !seen.outgoing && seen.packet().is_some_and(is_icmp))
         });
-        let tested = Relay::start(&segment.members[0], &fleet::table(0, 3));
+        // Long enough that the same again within this test is a duplicate, however slow the machine
+        let tested = Relay::start(&segment.members[0], &format!("{}dedup = \"10s\"\n", fleet::table(0, 3)));
         let other = Relay::start(&segment.members[2], &fleet::table(2, 3));
         let (packets, received) = (BTreeMap::new(), BTreeMap::new());
         let (originals, distinct) = (Vec::new(), HashSet::new());
@@ -237,6 +238,11 @@ fn ten_thousand_hostile_inputs_and_every_right_one_passes() {
         scene.play(&class);
         scene.settle(&class);
     }
+    let newest = scene.originals.iter().rev().take(50);
+    let again = newest.map(|packet| way.rejected(packet)).collect::<Vec<_>>();
+    let class = Class::new("what was just relayed", 4, again, &["duplicate"]);
+    scene.play(&class);
+    scene.settle(&class);
     scene.compare(pid);
     datagrams::play(&mut scene);
     scene.compare(pid);
