@@ -170,6 +170,8 @@ impl Relay {
         if copies == 0 {
             // Nobody got it: the next one like it is none too many.
             self.seen.set(candidate.seen, Time::default());
+            // In relay mode each copy was counted.
+            self.totals.send_errors += u64::from(matches!(self.config.mode, PmtudMode::Broadcast));
         }
         self.totals.count(uplink, candidate.family(), verdict);
     }
@@ -179,6 +181,7 @@ impl Relay {
         if let Some(member) = self.totals.members.get_mut(member) {
             *(if accepted { &mut member.relayed } else { &mut member.send_errors }) += 1;
         }
+        self.totals.send_errors += u64::from(!accepted);
     }
 
     /// A datagram from a member. `None`: rejected, and counted.
@@ -204,6 +207,7 @@ impl Relay {
 
     pub fn injected(&mut self, accepted: bool) {
         self.totals.count_heard(if accepted { Heard::Injected } else { Heard::SendError });
+        self.totals.send_errors += u64::from(!accepted);
     }
 
     pub fn totals(&self) -> &Totals {

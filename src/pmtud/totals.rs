@@ -19,6 +19,8 @@ pub struct Totals {
     /// MTUs of captured errors that were believed. Bounded: the first 32 values a family, then only `other`.
     pub mtus: Vec<(Family, u32, u64)>,
     pub other_mtus: [u64; 2],
+    /// Copies, frames and injections that the kernel refused, also of members that have left the list.
+    pub send_errors: u64,
 }
 
 /// Of the error: an IPv6 error may travel to a member over IPv4.

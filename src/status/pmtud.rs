@@ -180,20 +180,5 @@ fn useful(totals: &Totals) -> Option<f64> {
     u32::try_from(millionths).ok().map(|millionths| f64::from(millionths) / 1e6)
 }
 
-/// Copies and injections that the kernel refused. Of members that left the list it is forgotten, as everything else.
-pub fn send_errors(totals: &Totals) -> u64 {
-    let copies: u64 = totals.members.iter().map(|member| member.send_errors).sum();
-    // Without members a message is one frame to everybody.
-    let frames: u64 = match totals.members.as_slice() {
-        [] => totals.uplinks.iter().map(|uplink| both(uplink, Verdict::SendError)).sum(),
-        [..] => 0,
-    };
-    copies + frames + totals.heard(Heard::SendError)
-}
-
-fn both(uplink: &Uplink, verdict: Verdict) -> u64 {
-    uplink.count(Family::Ipv4, verdict) + uplink.count(Family::Ipv6, verdict)
-}
-
 #[cfg(test)]
 mod tests;

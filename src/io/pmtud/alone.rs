@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::started::{self, Started};
@@ -45,6 +45,9 @@ fn load(path: &Path) -> Option<LoadedPmtud> {
 /// Everything that can be refused is refused before a packet is looked at; the error is one sentence.
 fn serve(loaded: &LoadedPmtud, socket: &Path, named: bool) -> Result<(), String> {
     let say = |error: &dyn std::fmt::Display| error.to_string();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| say(&e))?;
+    // From here on a stop is an orderly one.
+    let signals = runtime.block_on(async { Signals::hear() }).map_err(|e| say(&e))?;
     let keys = started::read_keys(Some(&loaded.pmtud))?;
     descriptors::raise_limit().map_err(|e| say(&e))?;
     let (admin, refused) = Admin::bind_what_is_free(socket, HTTP);
@@ -57,12 +60,31 @@ fn serve(loaded: &LoadedPmtud, socket: &Path, named: bool) -> Result<(), String>
         tracing::warn!("{error}; the relay goes on without");
     }
     let relay = started::start_alone(&loaded.pmtud, keys)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| say(&e))?;
     let (queries_in, queries) = mpsc::channel(admin::QUERIES);
     let _admin = admin::Serving::start(admin, queries_in).map_err(|e| say(&e))?;
     let notify = Notify::start().map_err(|e| say(&e))?;
     let alone = Alone { loaded, relay, notify, started: clock::now(), started_at: clock::since_1970() };
-    runtime.block_on(alone.run(queries)).map_err(|e| say(&e))
+    runtime.block_on(alone.run(queries, signals));
+    Ok(())
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    /// Heard so that they do not end the process.
+    hangup: Signal,
+    user2: Signal,
+}
+
+impl Signals {
+    fn hear() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            user2: signal(SignalKind::user_defined2())?,
+        })
+    }
 }
 
 struct Alone<'a> {
@@ -74,12 +96,7 @@ struct Alone<'a> {
 }
 
 impl Alone<'_> {
-    async fn run(mut self, mut queries: mpsc::Receiver<Query>) -> std::io::Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        // Heard so that they do not end the process.
-        let mut hangup = signal(SignalKind::hangup())?;
-        let mut user2 = signal(SignalKind::user_defined2())?;
+    async fn run(mut self, mut queries: mpsc::Receiver<Query>, mut signals: Signals) {
         tracing::info!("pmtud runs on {}", self.loaded.pmtud.interfaces.join(", "));
         self.notify.ready();
         loop {
@@ -87,10 +104,10 @@ impl Alone<'_> {
             // Without a watchdog there is nothing to wake for.
             let beat = self.notify.deadline().map_or(Duration::from_secs(3600), |due| due.since(clock::now()));
             tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hangup.recv() => tracing::warn!("SIGHUP: restart to read the configuration again"),
-                _ = user2.recv() => tracing::warn!("SIGUSR2: stop and start to run another binary"),
+                _ = signals.terminate.recv() => break,
+                _ = signals.interrupt.recv() => break,
+                _ = signals.hangup.recv() => tracing::warn!("SIGHUP: restart to read the configuration again"),
+                _ = signals.user2.recv() => tracing::warn!("SIGUSR2: stop and start to run another binary"),
                 Some(query) = queries.recv() => {
                     // A client that hung up needs no answer.
                     let _gone = query.reply.send(self.answer(query.request)).is_err();
@@ -99,7 +116,6 @@ impl Alone<'_> {
             }
         }
         self.notify.stopping();
-        Ok(())
     }
 
     fn answer(&self, request: Request) -> Reply {

@@ -73,7 +73,7 @@ impl Started {
 
     /// For `send_errors_total{where="pmtud"}`; `None` where no relay runs.
     pub fn send_errors(&self) -> Option<u64> {
-        self.relay.as_ref().map(|relay| status::pmtud::send_errors(&relay.relaying.totals()))
+        self.relay.as_ref().map(|relay| relay.relaying.totals().send_errors)
     }
 
     /// One more step of `explain` for each, while a relay runs.

@@ -362,6 +362,10 @@ fn without_members_and_in_a_dry_run() {
     relay.copied(2, true);
     let members: Vec<_> = relay.totals().members.iter().map(|m| (m.address, m.relayed, m.send_errors)).collect();
     assert_eq!(members, [(ip(MEMBERS[0]), 0, 0), (ip(MEMBERS[1]), 1, 1)]);
+    relay.injected(false);
+    relay.injected(true);
+    relay.set_members(&[]);
+    assert_eq!(relay.totals().send_errors, 2, "also of a member that has left");
 
     let mut dry = relay_with(Pmtud { dry_run: true, ..config() }, &[SECRET]);
     let verdicts = [1000, 1001].map(|now| capture(&mut dry, at(now), &packet, Owner::Elsewhere));
@@ -373,6 +377,10 @@ fn broadcast_needs_no_member_and_hears_nothing() {
     let mut relay = relay_with(Pmtud { mode: PmtudMode::Broadcast, ..config() }, &[]);
     assert_eq!(relay.members().len(), 0);
     assert_eq!(capture(&mut relay, at(1000), &Error::ipv4().octets(), Owner::Elsewhere), Verdict::Relayed);
+    assert_eq!(relay.totals().send_errors, 0);
+    let candidate = relay.examine(at(2000), UPLINK, &Error::ipv4().octets()).unwrap();
+    relay.sent(UPLINK, &candidate, 0);
+    assert_eq!(relay.totals().send_errors, 1, "one frame");
     let mut out = Vec::new();
     relay.datagram(&Error::ipv4().octets(), &mut out);
     assert!(out.is_empty());
