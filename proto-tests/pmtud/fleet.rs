@@ -179,6 +179,13 @@ impl Relay {
         Self { process, socket, log, scratch }
     }
 
+    /// Everything is there but the process: for [`Relay::restart`].
+    pub fn stopped(namespace: &Namespace, table: &str) -> Self {
+        let mut relay = Self::spawn(namespace, table, &[]);
+        relay.process.kill();
+        relay
+    }
+
     /// The same file again, as a service manager would after it has ended.
     pub fn restart(&mut self, namespace: &Namespace) {
         self.process.kill();

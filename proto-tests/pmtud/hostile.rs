@@ -9,12 +9,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::UdpSocket;
 
-use crate::crafted::{SCTP, TCP};
+use crate::crafted::{SCTP, TCP, tagged};
 use crate::fleet::{self, PORT, Relay, Segment, ip, legitimate};
 use crate::lab::{ready, seconds, wait_equal, wait_for};
 use crate::wires::{Seen, Sniffer};
 
 mod datagrams;
+mod floods;
 mod frames;
 
 /// Inputs of one kind.
@@ -66,7 +67,8 @@ impl Scene {
         let injected = [0, 2].map(|member| {
             Sniffer::new(&segment.members[member], "lo", |seen| !seen.outgoing && seen.packet().is_some_and(is_icmp))
         });
-        let tested = Relay::start(&segment.members[0], &fleet::table(0, 3));
+        // Long enough that the same again within this test is a duplicate, however slow the machine
+        let tested = Relay::start(&segment.members[0], &format!("{}dedup = \"10s\"\n", fleet::table(0, 3)));
         let other = Relay::start(&segment.members[2], &fleet::table(2, 3));
         let (packets, received) = (BTreeMap::new(), BTreeMap::new());
         let (originals, distinct) = (Vec::new(), HashSet::new());
@@ -113,7 +115,12 @@ impl Scene {
             error.quote.chain = vec![(60, vec![0; 6]); (10 - words).min(8)];
         }
         let packet = error.packet();
-        self.segment.send(0, &packet);
+        let frame = self.segment.frame(0, &packet);
+        match number % 8 {
+            5 => self.segment.wire.send(&tagged(&frame, &[(0x8100, 100)])),
+            6 => self.segment.wire.send(&tagged(&frame, &[(0x88A8, 200), (0x8100, 100)])),
+            _ => self.segment.wire.send(&frame),
+        }
         self.originals.push(packet);
     }
 
@@ -231,6 +238,11 @@ fn ten_thousand_hostile_inputs_and_every_right_one_passes() {
         scene.play(&class);
         scene.settle(&class);
     }
+    let newest = scene.originals.iter().rev().take(50);
+    let again = newest.map(|packet| way.rejected(packet)).collect::<Vec<_>>();
+    let class = Class::new("what was just relayed", 4, again, &["duplicate"]);
+    scene.play(&class);
+    scene.settle(&class);
     scene.compare(pid);
     datagrams::play(&mut scene);
     scene.compare(pid);

@@ -15,6 +15,7 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod bad;
 mod crafted;
 mod face;
 mod fleet;

@@ -127,7 +127,7 @@ impl PmtudMember {
     }
 }
 
-pub(super) const fn family(family: Family) -> &'static str {
+const fn family(family: Family) -> &'static str {
     match family {
         Family::Ipv4 => "ipv4",
         Family::Ipv6 => "ipv6",
@@ -150,8 +150,8 @@ fn by_family(uplink: &Uplink) -> BTreeMap<String, BTreeMap<String, u64>> {
 }
 
 /// Of all interfaces and both families.
-pub(crate) fn sum(uplinks: &[Uplink]) -> [u64; 18] {
-    let mut sums = [0_u64; 18];
+fn sum(uplinks: &[Uplink]) -> [u64; Verdict::ALL.len()] {
+    let mut sums = [0; Verdict::ALL.len()];
     for counts in uplinks.iter().flat_map(|uplink| &uplink.verdicts) {
         for (sum, count) in sums.iter_mut().zip(counts) {
             *sum += count;
@@ -172,21 +172,9 @@ fn mtu_counts(totals: &Totals) -> BTreeMap<String, BTreeMap<String, u64>> {
 }
 
 fn useful(totals: &Totals) -> Option<f64> {
-    let (mut here, mut elsewhere) = (0_u64, 0_u64);
-    for (heard, count) in Heard::ALL.into_iter().zip(totals.heard) {
-        match heard {
-            Heard::Injected | Heard::DryRun | Heard::SendError => here += count,
-            Heard::NotOwned => elsewhere += count,
-            Heard::BadKey
-            | Heard::Replay
-            | Heard::Malformed
-            | Heard::Limited
-            | Heard::NotMember
-            | Heard::Refused
-            | Heard::NotLocal => {}
-        }
-    }
-    let all = u128::from(here) + u128::from(elsewhere);
+    // What could be sent, or would have been, met its socket all the same.
+    let here: u64 = [Heard::Injected, Heard::DryRun, Heard::SendError].map(|heard| totals.heard(heard)).iter().sum();
+    let all = u128::from(here) + u128::from(totals.heard(Heard::NotOwned));
     // In millionths: what fits into 32 bits becomes a float without loss.
     let millionths = (u128::from(here) * 1_000_000).checked_div(all)?;
     u32::try_from(millionths).ok().map(|millionths| f64::from(millionths) / 1e6)
@@ -195,12 +183,16 @@ fn useful(totals: &Totals) -> Option<f64> {
 /// Copies and injections that the kernel refused. Of members that left the list it is forgotten, as everything else.
 pub fn send_errors(totals: &Totals) -> u64 {
     let copies: u64 = totals.members.iter().map(|member| member.send_errors).sum();
-    let count = |wanted: Heard| Heard::ALL.into_iter().zip(totals.heard).find(|(heard, _)| *heard == wanted);
-    let injections = count(Heard::SendError).map_or(0, |(_, count)| count);
     // Without members a message is one frame to everybody.
-    let frames = Verdict::ALL.into_iter().zip(sum(&totals.uplinks)).find(|(verdict, _)| *verdict == Verdict::SendError);
-    let frames = frames.filter(|_| totals.members.is_empty()).map_or(0, |(_, count)| count);
-    copies + injections + frames
+    let frames: u64 = match totals.members.as_slice() {
+        [] => totals.uplinks.iter().map(|uplink| both(uplink, Verdict::SendError)).sum(),
+        [..] => 0,
+    };
+    copies + frames + totals.heard(Heard::SendError)
+}
+
+fn both(uplink: &Uplink, verdict: Verdict) -> u64 {
+    uplink.count(Family::Ipv4, verdict) + uplink.count(Family::Ipv6, verdict)
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ impl Way {
         crafted::frame(self.to, self.from, packet)
     }
 
-    fn rejected(&self, packet: &[u8]) -> Input {
+    pub fn rejected(&self, packet: &[u8]) -> Input {
         Input { frame: self.frame(packet), counted: true }
     }
 

@@ -1,6 +1,5 @@
 //! What the log gets: the first error of each kind that is turned away, then at most one line a second with what came since.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::Time;
@@ -29,28 +28,35 @@ impl Default for Report {
 
 impl Report {
     pub(super) fn look(&mut self, now: Time, totals: &Totals) {
-        let counted = count(totals);
+        for line in self.lines(now, totals) {
+            tracing::info!("pmtud: {line}");
+        }
+    }
+
+    fn lines(&mut self, now: Time, totals: &Totals) -> Vec<String> {
+        let (counted, mut lines) = (count(totals), Vec::new());
         for ((kind, counted), told) in counted.iter().enumerate().zip(&mut self.told) {
             // The next ones are in the sum.
             if *told == 0 && *counted > 0 && worth_knowing(kind) {
-                tracing::info!("pmtud: the first {}", name(kind));
+                lines.push(format!("the first {}", name(kind)));
                 *told = 1;
             }
         }
         if now < self.next {
-            return;
+            return lines;
         }
-        let mut line = String::new();
+        let mut sum = Vec::new();
         for ((kind, counted), told) in counted.iter().enumerate().zip(&mut self.told) {
             if counted > told && worth_knowing(kind) {
-                let _ = write!(line, "{}{} {}", if line.is_empty() { "" } else { ", " }, counted - *told, name(kind));
+                sum.push(format!("{} {}", counted - *told, name(kind)));
                 *told = *counted;
             }
         }
-        if !line.is_empty() {
-            tracing::info!("pmtud: {line}");
+        if !sum.is_empty() {
+            lines.push(sum.join(", "));
             self.next = now + PAUSE;
         }
+        lines
     }
 
     pub(super) fn relayed(&mut self, now: Time, flow: &Flow, copies: usize) {
@@ -92,8 +98,8 @@ fn kind(index: usize) -> Result<(&'static str, Verdict), Option<Heard>> {
 
 fn name(index: usize) -> String {
     match kind(index) {
-        Ok((family, verdict)) => format!("{family} error not relayed: {}", verdict.name()),
-        Err(heard) => format!("datagram of a member not injected: {}", heard.map_or("", Heard::name)),
+        Ok((family, verdict)) => format!("{family} error not relayed ({})", verdict.name()),
+        Err(heard) => format!("datagram not injected ({})", heard.map_or("", Heard::name)),
     }
 }
 
@@ -129,5 +135,44 @@ fn worth_knowing(index: usize) -> bool {
             | Heard::NotLocal
             | Heard::SendError,
         )) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pmtud::totals::Uplink;
+
+    #[test]
+    fn the_first_of_each_kind_then_a_line_a_second() {
+        let mut totals = Totals { uplinks: vec![Uplink::default(); 2], ..Totals::default() };
+        let mut report = Report::default();
+        let mut at = |millis: u64, totals: &Totals| report.lines(Time::from_nanos(millis * 1_000_000), totals);
+        let limited = Verdict::ALL.iter().position(|it| *it == Verdict::Limited).unwrap();
+        let bad_key = Heard::ALL.iter().position(|it| *it == Heard::BadKey).unwrap();
+        // Relayed, owned; injected, not owned.
+        for daily in [0, 1] {
+            totals.uplinks[1].verdicts[0][daily] = 7;
+            totals.heard[daily] = 7;
+        }
+        assert_eq!(at(1000, &totals), [""; 0]);
+        totals.uplinks[1].verdicts[1][limited] = 1;
+        assert_eq!(at(1001, &totals), ["the first IPv6 error not relayed (limited)"]);
+        totals.uplinks[0].verdicts[1][limited] = 2;
+        totals.uplinks[0].verdicts[0][limited] = 3;
+        totals.heard[bad_key] = 1;
+        let lines = at(1002, &totals);
+        assert_eq!(
+            lines,
+            [
+                "the first IPv4 error not relayed (limited)",
+                "the first datagram not injected (bad-key)",
+                "2 IPv4 error not relayed (limited), 2 IPv6 error not relayed (limited)"
+            ]
+        );
+        totals.heard[bad_key] = 100;
+        assert_eq!(at(2001, &totals), [""; 0]);
+        assert_eq!(at(2002, &totals), ["99 datagram not injected (bad-key)"]);
+        assert_eq!(at(9999, &totals), [""; 0]);
     }
 }
