@@ -311,6 +311,18 @@ pub(super) fn capture(interface: u32, filter: &[SockFilter]) -> io::Result<Socke
     if answer == 0 { Ok(socket) } else { Err(io::Error::last_os_error()) }
 }
 
+/// The interface of a packet socket; `None`: it was deleted.
+pub(super) fn bound_to(socket: &Socket) -> Option<u32> {
+    // SAFETY: of plain integers, all of which may be zero.
+    let mut name = unsafe { zeroed::<libc::sockaddr_ll>() };
+    let mut length = length_of(&name);
+    // SAFETY: the kernel writes at most `length` octets to a sockaddr_ll, any bits of which are integers; both live until the
+    // call returns. The descriptor is open.
+    let answer = unsafe { libc::getsockname(socket.as_raw_fd(), (&raw mut name).cast(), &raw mut length) };
+    // Then it is -1.
+    u32::try_from(name.sll_ifindex).ok().filter(|_| answer == 0)
+}
+
 fn set_packet(socket: &Socket, option: libc::c_int) -> io::Result<()> {
     let on: libc::c_int = 1;
     // SAFETY: the kernel reads an integer of this length that lives until the call returns; the descriptor is open.

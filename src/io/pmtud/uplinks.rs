@@ -9,11 +9,10 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use netlink_sys::{Socket as Netlink, protocols::NETLINK_ROUTE};
 use nix::libc;
-use nix::sys::socket::{LinkAddr, getsockname};
 use socket2::{Domain, Socket, Type};
 
 use super::filter;
@@ -104,7 +103,7 @@ impl Uplink {
         let index = found.map(|link| link.index);
         // One that was deleted and made again has another index, and even where it has the same the old socket is bound to
         // none any more. One that goes down and up again keeps its socket.
-        if self.capture.as_ref().is_some_and(|socket| index.is_none() || bound_to(socket) != index) {
+        if self.capture.as_ref().is_some_and(|socket| index.is_none() || packet::bound_to(socket) != index) {
             self.capture = None;
         }
         self.link = found;
@@ -124,10 +123,4 @@ impl Uplink {
     pub(super) fn missing(&self) -> Option<&str> {
         self.link.is_none().then_some(self.name.as_str())
     }
-}
-
-/// The interface's index; `None`: it was deleted.
-fn bound_to(socket: &Socket) -> Option<u32> {
-    let name = getsockname::<LinkAddr>(socket.as_raw_fd()).ok()?;
-    u32::try_from(name.ifindex()).ok()
 }
