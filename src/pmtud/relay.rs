@@ -239,7 +239,7 @@ impl Relay {
         // An error that would be limited anyway is not worth asking the kernel for.
         let bucket = self.prefixes.bucket(prefix).ok_or(Verdict::NotAnnounced)?;
         self.outgoing.ask(now, keys, bucket).ok_or(Verdict::Limited)?;
-        if self.outgoing.are_low(now, bucket) {
+        if self.outgoing.are_low(now, keys, bucket) {
             candidate.repeated = self.repeats.again(now, candidate.seen);
             if !candidate.repeated {
                 return Err(Verdict::Limited);
@@ -263,7 +263,10 @@ impl Relay {
         }
         let bucket = self.prefixes.bucket(candidate.prefix).ok_or(Verdict::NotAnnounced)?;
         let charge = self.outgoing.ask(now, candidate.keys, bucket).ok_or(Verdict::Limited)?;
-        if !candidate.repeated && self.outgoing.are_low(now, bucket) && !self.repeats.again(now, candidate.seen) {
+        if !candidate.repeated
+            && self.outgoing.are_low(now, candidate.keys, bucket)
+            && !self.repeats.again(now, candidate.seen)
+        {
             return Err(Verdict::Limited);
         }
         self.outgoing.charge(candidate.keys, &charge);
