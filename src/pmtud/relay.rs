@@ -310,6 +310,7 @@ impl Relay {
         let charge = self.incoming.ask(now, injection.key, peer.bucket).ok_or(Heard::Limited)?;
         peer.bucket = charge.member;
         self.incoming.charge(injection.key, &charge);
+        self.totals.unjudged += u64::from(owner == Owner::Unknown);
         if self.config.dry_run { Err(Heard::DryRun) } else { Ok(()) }
     }
 

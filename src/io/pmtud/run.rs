@@ -330,9 +330,10 @@ impl Running {
 
 /// Into what is there already: nothing is allocated, unless there is more than before.
 fn copy(from: &Totals, to: &mut Totals) {
-    let Totals { uplinks, heard, members, mtus, other_mtus, send_errors } = to;
+    let Totals { uplinks, heard, unjudged, members, mtus, other_mtus, send_errors } = to;
     uplinks.clone_from(&from.uplinks);
     members.clone_from(&from.members);
     mtus.clone_from(&from.mtus);
-    (*heard, *other_mtus, *send_errors) = (from.heard, from.other_mtus, from.send_errors);
+    (*heard, *unjudged) = (from.heard, from.unjudged);
+    (*other_mtus, *send_errors) = (from.other_mtus, from.send_errors);
 }
