@@ -110,7 +110,7 @@ fn a_connection_on_its_way_is_here() {
             let (ours, theirs) = (address(service, 80), address(client, 1234));
             let here = flow(6, ours, theirs);
             assert_eq!(owners.ask(&[here]), [Owner::Elsewhere]);
-            assert!(injector.inject(ours.ip(), &syn(theirs, ours)));
+            injector.inject(ours.ip(), &syn(theirs, ours)).unwrap();
             assert_eq!(owners.ask(&[here]), [Owner::Here], "{service}: SYN_RECV");
         }
     });
