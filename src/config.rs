@@ -458,7 +458,7 @@ pub struct MinMtu {
 /// Errors relayed, each a token bucket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PmtudLimits {
-    /// Quoted client (/32, /64) and MTU.
+    /// Quoted client and MTU.
     pub flow: Rate,
     /// Source of the error (/24, /48).
     pub router: Rate,

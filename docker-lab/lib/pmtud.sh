@@ -96,7 +96,6 @@ measure() {
     BLOCK=$((BLOCK + 1))
     source=10.$((96 + BLOCK / 64)).$((BLOCK % 64 * 4)).1
     [[ $family == v4 ]] || source=fd96:0:$(printf '%x' "$BLOCK"):1::1
-    # shellcheck disable=SC2086 # one word a server
     for n in ${MEMBERS[$fabric]}; do
         ip -n "$(ns "s$n")" route flush cache
         ip -n "$(ns "s$n")" -6 route flush cache

@@ -183,6 +183,7 @@ impl Bench {
             std::thread::sleep(Duration::from_millis(50));
             if self.counted() == first { Ok(first) } else { Err("still sending".to_owned()) }
         });
+        assert!(after.1 > before.1 + 10, "nothing goes out");
         let processor = (running.processor() - began).as_secs_f64();
         let (frames, out) = ((after.0 - before.0) as f64, (after.1 - before.1) as f64);
         let took = self.length.as_secs_f64();
@@ -242,6 +243,7 @@ impl Bench {
                 let _running = self.start(engine, way, "tcp", LIMITS);
                 let mut values = delays(self, way, count);
                 let lost = count - values.len();
+                assert!(!values.is_empty(), "{name}: nothing came out");
                 values.sort();
                 // Nearest rank
                 let at = |share: usize| values[(values.len() * share).div_ceil(100).saturating_sub(1)];
@@ -315,7 +317,8 @@ impl Frames {
         let to = Wire::open(&bench.host, "eth0").mac;
         let mut error = Error::new(address("10.0.0.0"), address("192.0.2.53"), address("11.0.0.0"), 40_000, 1400);
         error.quote.protocol = if protocol == "sctp" { crafted::SCTP } else { crafted::TCP };
-        error.quote.sequence = 0xFFFF_FFFF;
+        // As [`set`] has it
+        error.quote.sequence = !0x0B00_0000;
         let frame = crafted::frame(to, wire.mac, &error.packet());
         assert_eq!(frame.len(), 70);
         let headers = MultiHeaders::preallocate(BATCH, None);

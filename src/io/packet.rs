@@ -166,7 +166,7 @@ impl Batch {
         // SAFETY: the kernel says that this is a sockaddr_ll, which is smaller than sockaddr_storage and no more aligned.
         let name = unsafe { &*(&raw const *name).cast::<libc::sockaddr_ll>() };
         let aux = auxiliary(self.header(index)?)?;
-        let tag = (aux.tp_status & libc::TP_STATUS_VLAN_VALID != 0).then(|| Tag {
+        let tag = (aux.tp_status & libc::TP_STATUS_VLAN_VALID != 0).then_some(Tag {
             kind: if aux.tp_status & libc::TP_STATUS_VLAN_TPID_VALID != 0 { aux.tp_vlan_tpid } else { 0x8100 },
             control: aux.tp_vlan_tci,
         });

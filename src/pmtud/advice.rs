@@ -75,8 +75,8 @@ impl fmt::Display for Advice {
             ),
             Self::LabelReflect => write!(
                 f,
-                "net.ipv6.flowlabel_reflect is 0: with 1, routers that hash on the flow label send IPv6 errors to their \
-                 owner"
+                "net.ipv6.flowlabel_reflect is 0: with 1 (and its services restarted), routers that hash on the flow \
+                 label send IPv6 errors to their owner"
             ),
         }
     }

@@ -41,6 +41,7 @@ pub fn classes(way: &Way) -> Vec<Class> {
             quoted_fragments(way, family),
             not_ours(way, family),
             not_a_service(way, family),
+            ours(way, family),
             protocols(way, family),
             short(way, family),
             absurd(way, family),
@@ -269,6 +270,18 @@ fn not_a_service(way: &Way, family: u8) -> Class {
         way.rejected(&error.packet())
     });
     Class::new("not a service", family, inputs, &["not-announced"])
+}
+
+/// From a member, or from a service: it went round, or somebody wants us to think so.
+fn ours(way: &Way, family: u8) -> Class {
+    // Members are known by their IPv4 addresses here.
+    let v4 = ["10.98.0.11", "10.98.0.12", "10.98.0.13", "192.0.2.53", "192.0.2.54"];
+    let sources = if family == 4 { &v4[..] } else { &["2001:db8::53"] };
+    let inputs = errors(family, 19, 150).enumerate().map(|(n, mut error)| {
+        error.router = address(sources[n % sources.len()]);
+        way.rejected(&error.packet())
+    });
+    Class::new("from one of us", family, inputs, &["loop"])
 }
 
 fn protocols(way: &Way, family: u8) -> Class {

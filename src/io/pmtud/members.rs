@@ -27,11 +27,11 @@ impl Members {
     /// The address need not be there yet, and may go: then sending fails, and is counted.
     pub(super) fn open(config: &PmtudRelay) -> Result<Self, String> {
         let (address, port) = (config.address, config.port);
-        let socket = bind(address, port).map_err(|error| match error.kind() {
-            io::ErrorKind::AddrInUse => {
-                format!("[pmtud] port = {port}: another program receives UDP on {address} port {port}")
+        let socket = bind(address, port).map_err(|error| {
+            if error.kind() == io::ErrorKind::AddrInUse {
+                return format!("[pmtud] port = {port}: another program receives UDP on {address} port {port}");
             }
-            _ => format!("[pmtud] cannot receive UDP on {address} port {port}: {error}"),
+            format!("[pmtud] cannot receive UDP on {address} port {port}: {error}")
         })?;
         Ok(Self { socket, address, port, addresses: Vec::new() })
     }

@@ -47,7 +47,7 @@ impl Report {
         for ((kind, counted), told) in counted.iter().enumerate().zip(&mut self.told) {
             // The next ones are in the sum.
             if *told == 0 && *counted > 0 && worth_knowing(kind) {
-                lines.push(format!("the first {}", name(kind)));
+                lines.push(format!("the first {}", name(kind, 1)));
                 *told = 1;
             }
         }
@@ -57,7 +57,7 @@ impl Report {
         let mut sum = Vec::new();
         for ((kind, counted), told) in counted.iter().enumerate().zip(&mut self.told) {
             if counted > told && worth_knowing(kind) {
-                sum.push(format!("{} {}", counted - *told, name(kind)));
+                sum.push(format!("{} {}", counted - *told, name(kind, counted - *told)));
                 *told = *counted;
             }
         }
@@ -121,10 +121,11 @@ fn kind(index: usize) -> Result<(&'static str, Verdict), Option<Heard>> {
     }
 }
 
-fn name(index: usize) -> String {
+fn name(index: usize, count: u64) -> String {
+    let s = if count == 1 { "" } else { "s" };
     match kind(index) {
-        Ok((family, verdict)) => format!("{family} error not relayed ({})", verdict.name()),
-        Err(heard) => format!("datagram not injected ({})", heard.map_or("", Heard::name)),
+        Ok((family, verdict)) => format!("{family} error{s} not relayed ({})", verdict.name()),
+        Err(heard) => format!("datagram{s} not injected ({})", heard.map_or("", Heard::name)),
     }
 }
 
@@ -192,12 +193,12 @@ mod tests {
             [
                 "the first IPv4 error not relayed (limited)",
                 "the first datagram not injected (bad-key)",
-                "2 IPv4 error not relayed (limited), 2 IPv6 error not relayed (limited)"
+                "2 IPv4 errors not relayed (limited), 2 IPv6 errors not relayed (limited)"
             ]
         );
         totals.heard[bad_key] = 100;
         assert_eq!(at(2001, &totals), [""; 0]);
-        assert_eq!(at(2002, &totals), ["99 datagram not injected (bad-key)"]);
+        assert_eq!(at(2002, &totals), ["99 datagrams not injected (bad-key)"]);
         assert_eq!(at(9999, &totals), [""; 0]);
     }
 
