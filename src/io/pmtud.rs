@@ -111,6 +111,11 @@ impl Relaying {
         self.shared.post(|mail| mail.members = Some(members));
     }
 
+    /// Nothing is relayed any more, although nobody asked for that.
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+
     pub fn totals(&self) -> Totals {
         lock(&self.shared.totals).clone()
     }

@@ -104,9 +104,13 @@ impl Outgoing {
         self.routers.set(keys.router, charge.router);
     }
 
-    /// What is left is kept for what repeats.
-    pub(super) fn are_low(&self, now: Time, prefix: Time) -> bool {
-        self.total.is_low(self.bucket, now) || self.prefix.is_low(prefix, now)
+    /// What is left is kept for what repeats: whoever knows a client or a router could empty its bucket with some errors
+    /// a second.
+    pub(super) fn are_low(&self, now: Time, keys: Keys, prefix: Time) -> bool {
+        self.total.is_low(self.bucket, now)
+            || self.prefix.is_low(prefix, now)
+            || self.flow.is_low(self.flows.until(keys.flow), now)
+            || self.router.is_low(self.routers.until(keys.router), now)
     }
 }
 

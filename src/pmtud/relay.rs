@@ -239,7 +239,7 @@ impl Relay {
         // An error that would be limited anyway is not worth asking the kernel for.
         let bucket = self.prefixes.bucket(prefix).ok_or(Verdict::NotAnnounced)?;
         self.outgoing.ask(now, keys, bucket).ok_or(Verdict::Limited)?;
-        if self.outgoing.are_low(now, bucket) {
+        if self.outgoing.are_low(now, keys, bucket) {
             candidate.repeated = self.repeats.again(now, candidate.seen);
             if !candidate.repeated {
                 return Err(Verdict::Limited);
@@ -263,7 +263,10 @@ impl Relay {
         }
         let bucket = self.prefixes.bucket(candidate.prefix).ok_or(Verdict::NotAnnounced)?;
         let charge = self.outgoing.ask(now, candidate.keys, bucket).ok_or(Verdict::Limited)?;
-        if !candidate.repeated && self.outgoing.are_low(now, bucket) && !self.repeats.again(now, candidate.seen) {
+        if !candidate.repeated
+            && self.outgoing.are_low(now, candidate.keys, bucket)
+            && !self.repeats.again(now, candidate.seen)
+        {
             return Err(Verdict::Limited);
         }
         self.outgoing.charge(candidate.keys, &charge);
@@ -307,6 +310,7 @@ impl Relay {
         let charge = self.incoming.ask(now, injection.key, peer.bucket).ok_or(Heard::Limited)?;
         peer.bucket = charge.member;
         self.incoming.charge(injection.key, &charge);
+        self.totals.unjudged += u64::from(owner == Owner::Unknown);
         if self.config.dry_run { Err(Heard::DryRun) } else { Ok(()) }
     }
 

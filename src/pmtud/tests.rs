@@ -8,6 +8,7 @@ use crate::Time;
 use crate::config::{Members, MinMtu, Pmtud, PmtudLimits, PmtudMode, PmtudRelay, Rate};
 use totals::Family;
 
+mod aimed;
 mod flood;
 mod foreign;
 mod heard;

@@ -14,6 +14,8 @@ pub struct Totals {
     pub uplinks: Vec<Uplink>,
     /// Datagrams from members, by [`Heard`] in the order of `Heard::ALL`.
     pub heard: [u64; Heard::ALL.len()],
+    /// Of what was to be injected: how much of it although nobody knows whether its socket is here.
+    pub unjudged: u64,
     /// In the order of the list in use; those that left it are forgotten.
     pub members: Vec<Member>,
     /// MTUs of captured errors that were believed. Bounded: the first 32 values a family, then only `other`.

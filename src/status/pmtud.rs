@@ -173,7 +173,8 @@ fn mtu_counts(totals: &Totals) -> BTreeMap<String, BTreeMap<String, u64>> {
 
 fn useful(totals: &Totals) -> Option<f64> {
     // What could be sent, or would have been, met its socket all the same.
-    let here: u64 = [Heard::Injected, Heard::DryRun, Heard::SendError].map(|heard| totals.heard(heard)).iter().sum();
+    let taken: u64 = [Heard::Injected, Heard::DryRun, Heard::SendError].map(|heard| totals.heard(heard)).iter().sum();
+    let here = taken.saturating_sub(totals.unjudged);
     let all = u128::from(here) + u128::from(totals.heard(Heard::NotOwned));
     // In millionths: what fits into 32 bits becomes a float without loss.
     let millionths = (u128::from(here) * 1_000_000).checked_div(all)?;

@@ -20,14 +20,14 @@ impl Injector {
         Ok(Self { ipv4: raw(Domain::IPV4)?, ipv6: raw(Domain::IPV6).ok() })
     }
 
-    /// Never waits. True: the kernel took it.
-    pub(super) fn inject(&self, to: IpAddr, packet: &[u8]) -> bool {
+    /// Never waits.
+    pub(super) fn inject(&self, to: IpAddr, packet: &[u8]) -> io::Result<()> {
         let socket = match to {
-            IpAddr::V4(_) => Some(&self.ipv4),
-            IpAddr::V6(_) => self.ipv6.as_ref(),
+            IpAddr::V4(_) => &self.ipv4,
+            IpAddr::V6(_) => self.ipv6.as_ref().ok_or_else(|| io::Error::from_raw_os_error(libc::EAFNOSUPPORT))?,
         };
         // A raw socket has no port.
-        socket.is_some_and(|socket| socket.send_to(packet, &SocketAddr::new(to, 0).into()).is_ok())
+        socket.send_to(packet, &SocketAddr::new(to, 0).into()).map(drop)
     }
 }
 

@@ -17,6 +17,8 @@ const SEND_BUFFER: usize = 16 << 20;
 
 pub(super) struct Members {
     pub(super) socket: Socket,
+    /// Ours.
+    pub(super) address: IpAddr,
     port: u16,
     addresses: Vec<SockAddr>,
 }
@@ -31,7 +33,7 @@ impl Members {
             }
             format!("[pmtud] cannot receive UDP on {address} port {port}: {error}")
         })?;
-        Ok(Self { socket, port, addresses: Vec::new() })
+        Ok(Self { socket, address, port, addresses: Vec::new() })
     }
 
     pub(super) fn set(&mut self, members: impl Iterator<Item = IpAddr>) {
@@ -39,18 +41,18 @@ impl Members {
         self.addresses.extend(members.map(|address| SockAddr::from(SocketAddr::new(address, self.port))));
     }
 
-    /// Each datagram to each member; `outcome` gets the places of both, and whether the kernel took it.
+    /// Each datagram to each member; `outcome` gets the places of both, and what the kernel said.
     pub(super) fn send<'a>(
         &'a self,
         outbox: &mut Outbox,
         datagrams: impl Iterator<Item = &'a [u8]>,
-        mut outcome: impl FnMut(usize, usize, bool),
+        mut outcome: impl FnMut(usize, usize, io::Result<()>),
     ) {
         let messages = datagrams
             .flat_map(|datagram| self.addresses.iter().map(move |to| Message { to: Some(to), parts: [datagram, &[]] }));
         let (mut datagram, mut member) = (0, 0);
         outbox.send(self.socket.as_fd(), messages, |result| {
-            outcome(datagram, member, result.is_ok());
+            outcome(datagram, member, result);
             member += 1;
             if member == self.addresses.len() {
                 (datagram, member) = (datagram + 1, 0);

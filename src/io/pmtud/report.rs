@@ -1,5 +1,7 @@
 //! What the log gets: the first error of each kind that is turned away, then at most one line a second with what came since.
 
+use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use crate::Time;
@@ -7,6 +9,9 @@ use crate::pmtud::{Flow, Heard, Totals, Verdict};
 
 /// Between two lines of the same level.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// Between two lines about the same fault of sending.
+const PAUSE_OF_SAME: Duration = Duration::from_secs(60);
 
 /// Verdicts of both families, then of what members sent.
 const KINDS: usize = 2 * Verdict::ALL.len() + Heard::ALL.len();
@@ -18,11 +23,15 @@ pub(super) struct Report {
     next: Time,
     next_relayed: Time,
     relayed: u64,
+    /// The last fault of sending that was told, and from when on it may be told again.
+    refused: Option<(Option<i32>, Time)>,
+    next_refused: Time,
 }
 
 impl Default for Report {
     fn default() -> Self {
-        Self { told: [0; KINDS], next: Time::default(), next_relayed: Time::default(), relayed: 0 }
+        let never = Time::default();
+        Self { told: [0; KINDS], next: never, next_relayed: never, relayed: 0, refused: None, next_refused: never }
     }
 }
 
@@ -57,6 +66,22 @@ impl Report {
             self.next = now + PAUSE;
         }
         lines
+    }
+
+    /// The counters say how often; only this says why: a firewall, no route, an address that is not ours.
+    pub(super) fn refused(&mut self, now: Time, what: fmt::Arguments<'_>, error: &io::Error) {
+        if self.is_to_tell(now, error.raw_os_error()) {
+            tracing::warn!("pmtud: cannot {what}: {error}");
+        }
+    }
+
+    fn is_to_tell(&mut self, now: Time, errno: Option<i32>) -> bool {
+        let again = self.refused.is_some_and(|(last, until)| last == errno && now < until);
+        if again || now < self.next_refused {
+            return false;
+        }
+        (self.refused, self.next_refused) = (Some((errno, now + PAUSE_OF_SAME)), now + PAUSE);
+        true
     }
 
     pub(super) fn relayed(&mut self, now: Time, flow: &Flow, copies: usize) {
@@ -175,5 +200,13 @@ mod tests {
         assert_eq!(at(2001, &totals), [""; 0]);
         assert_eq!(at(2002, &totals), ["99 datagrams not injected (bad-key)"]);
         assert_eq!(at(9999, &totals), [""; 0]);
+    }
+
+    #[test]
+    fn a_fault_of_sending_once_a_minute_and_another_after_a_second() {
+        let mut report = Report::default();
+        let steps = [(1000, 1), (1500, 1), (1500, 22), (2000, 22), (2500, 22), (3000, 1), (62_000, 1), (63_000, 1)];
+        let told = steps.map(|(millis, errno)| report.is_to_tell(Time::from_nanos(millis * 1_000_000), Some(errno)));
+        assert_eq!(told, [true, false, false, true, false, true, false, true]);
     }
 }

@@ -17,6 +17,7 @@ use super::owner::Owners;
 use super::report::Report;
 use super::uplinks::{Uplink, Uplinks};
 use super::{Mail, Shared, lock};
+use crate::Time;
 use crate::config::{self, PmtudMode};
 use crate::io::clock;
 use crate::io::packet::{BATCH, Batch, Message, Outbox};
@@ -118,6 +119,12 @@ impl Running {
     /// With the members that are known from the start. From then on errors are captured.
     pub(super) fn begin(&mut self, members: &[IpAddr]) {
         self.set_members(members);
+        if let Way::Relay(relayed) = &mut self.way {
+            let address = relayed.members.address;
+            if relayed.locals.ask(std::iter::once(address)).first() == Some(&false) {
+                tracing::warn!("pmtud: {address} (address) is no address of this host yet: no member can reach it");
+            }
+        }
         self.look();
         for name in self.uplinks.list().iter().filter_map(Uplink::missing) {
             tracing::warn!("pmtud: there is no interface {name} yet: nothing is captured there until it comes");
@@ -249,8 +256,8 @@ impl Running {
             return;
         }
         match &self.way {
-            Way::Relay(_) => self.send_to_members(),
-            Way::Broadcast => self.send_to_everybody(uplink),
+            Way::Relay(_) => self.send_to_members(now),
+            Way::Broadcast => self.send_to_everybody(now, uplink),
         }
         for found in &self.found {
             self.relay.sent(uplink, &found.candidate, found.copies);
@@ -258,7 +265,7 @@ impl Running {
         }
     }
 
-    fn send_to_members(&mut self) {
+    fn send_to_members(&mut self, now: Time) {
         let Way::Relay(relayed) = &self.way else { return };
         self.datagrams.clear();
         self.spans.clear();
@@ -271,17 +278,21 @@ impl Running {
             self.spans.push(start..self.datagrams.len());
         }
         let (relay, found, datagrams) = (&mut self.relay, &mut self.found, &self.datagrams);
+        let report = &mut self.report;
         let each = self.spans.iter().map(|span| datagrams.get(span.clone()).unwrap_or_default());
-        relayed.members.send(&mut self.outbox, each, |datagram, member, accepted| {
-            relay.copied(member, accepted);
+        relayed.members.send(&mut self.outbox, each, |datagram, member, result| {
+            relay.copied(member, result.is_ok());
             if let Some(found) = found.get_mut(datagram) {
-                found.copies += usize::from(accepted);
+                found.copies += usize::from(result.is_ok());
+            }
+            if let Some((error, to)) = result.err().zip(relay.members().nth(member)) {
+                report.refused(now, format_args!("send to {to}"), &error);
             }
         });
     }
 
     /// The frame again, to everybody on the segment, through the socket that captured it.
-    fn send_to_everybody(&mut self, uplink: usize) {
+    fn send_to_everybody(&mut self, now: Time, uplink: usize) {
         let uplink = self.uplinks.get(uplink);
         let Some((mac, socket)) = uplink.and_then(|it| Some((it.link?.mac?, it.capture.as_ref()?))) else { return };
         let frames: Vec<(usize, Header, &[u8])> = (self.found.iter().enumerate())
@@ -293,7 +304,11 @@ impl Running {
             .collect();
         let messages = frames.iter().map(|(_, header, packet)| Message { to: None, parts: [header, packet] });
         let (found, mut places) = (&mut self.found, frames.iter().map(|(index, _, _)| *index));
+        let report = &mut self.report;
         self.outbox.send(socket.as_fd(), messages, |result| {
+            if let Err(error) = &result {
+                report.refused(now, format_args!("broadcast"), error);
+            }
             if let Some(found) = places.next().and_then(|index| found.get_mut(index)) {
                 found.copies = usize::from(result.is_ok());
             }
@@ -322,7 +337,11 @@ impl Running {
         let locals = relayed.locals.ask(self.flows.iter().map(|flow| flow.service)).iter().copied();
         for (injection, (owner, local)) in injections.iter().zip(owners.zip(locals)) {
             if self.relay.admit(now, injection, owner, local) {
-                self.relay.injected(relayed.injector.inject(injection.flow.service, injection.packet));
+                let result = relayed.injector.inject(injection.flow.service, injection.packet);
+                self.relay.injected(result.is_ok());
+                if let Err(error) = result {
+                    self.report.refused(now, format_args!("inject"), &error);
+                }
             }
         }
     }
@@ -330,9 +349,10 @@ impl Running {
 
 /// Into what is there already: nothing is allocated, unless there is more than before.
 fn copy(from: &Totals, to: &mut Totals) {
-    let Totals { uplinks, heard, members, mtus, other_mtus, send_errors } = to;
+    let Totals { uplinks, heard, unjudged, members, mtus, other_mtus, send_errors } = to;
     uplinks.clone_from(&from.uplinks);
     members.clone_from(&from.members);
     mtus.clone_from(&from.mtus);
-    (*heard, *other_mtus, *send_errors) = (from.heard, from.other_mtus, from.send_errors);
+    (*heard, *unjudged) = (from.heard, from.unjudged);
+    (*other_mtus, *send_errors) = (from.other_mtus, from.send_errors);
 }

@@ -55,6 +55,7 @@ fn totals() -> Totals {
         heard: heard(&[(Heard::Injected, 3), (Heard::NotOwned, 6), (Heard::BadKey, 50), (Heard::SendError, 7)]),
         members: vec![member("10.0.0.12", 7, 0), member("10.0.0.13", 5, 2)],
         mtus: vec![(Family::Ipv4, 1400, 3), (Family::Ipv6, 1280, 4)],
+        unjudged: 0,
         other_mtus: [0, 2],
         send_errors: 9,
     }
@@ -99,6 +100,17 @@ fn everything_that_was_counted_is_shown() {
     assert_eq!(view, expected);
     let text = serde_json::to_string(&view).unwrap();
     assert_eq!(serde_json::from_str::<Pmtud>(&text).unwrap(), view);
+}
+
+/// Without tcp_diag, and for SCTP, every member injects: that is no success.
+#[test]
+fn what_nobody_could_judge_is_not_useful() {
+    for (injected, unjudged, not_owned, useful) in [(10, 10, 0, None), (10, 4, 0, Some(1.0)), (7, 4, 1, Some(0.75))] {
+        let mut totals = Totals { unjudged, ..Totals::default() };
+        totals.heard[Heard::Injected.index()] = injected;
+        totals.heard[Heard::NotOwned.index()] = not_owned;
+        assert_eq!(Pmtud::new(&relay(), &totals, &[]).useful, useful, "{injected} {unjudged}");
+    }
 }
 
 /// Before the first batch of its thread there is not even a place for what it counts.

@@ -72,6 +72,23 @@ fn a_connection_is_here_whatever_it_listens_on_and_a_listener_alone_is_not() {
     });
 }
 
+/// A rule of the kernel that the README names: what is injected through lo would not reach it either.
+#[test]
+fn a_socket_bound_to_a_device_is_not_found() {
+    in_namespace(|| {
+        hosts();
+        let mut owners = Owners::open().unwrap();
+        for (service, client) in [("192.0.2.1", "192.0.2.9"), ("2001:db8::1", "2001:db8::9")] {
+            let listener = listen(address(service, 80));
+            Socket::from(listener.try_clone().unwrap()).bind_device(Some(b"lo")).unwrap();
+            let stream = connect(address(client, 0), address(service, 80));
+            let _accepted = listener.accept().unwrap();
+            let bound = flow(6, address(service, 80), stream.local_addr().unwrap());
+            assert_eq!(owners.ask(&[bound]), [Owner::Elsewhere], "{service}");
+        }
+    });
+}
+
 /// A SYN without anybody behind it.
 fn syn(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
     let mut tcp = [0_u8; 20];
@@ -110,7 +127,7 @@ fn a_connection_on_its_way_is_here() {
             let (ours, theirs) = (address(service, 80), address(client, 1234));
             let here = flow(6, ours, theirs);
             assert_eq!(owners.ask(&[here]), [Owner::Elsewhere]);
-            assert!(injector.inject(ours.ip(), &syn(theirs, ours)));
+            injector.inject(ours.ip(), &syn(theirs, ours)).unwrap();
             assert_eq!(owners.ask(&[here]), [Owner::Here], "{service}: SYN_RECV");
         }
     });
