@@ -194,6 +194,9 @@ fn a_member_has_half_and_all_have_the_total() {
         hear(&mut relay, at(1000), SENDER, &datagram, Owner::Here, true)
     });
     assert_eq!(all.by_ref().filter(|heard| *heard == Heard::Injected).count(), 10);
+    // And then the kernel is not even asked.
+    let datagram = from(&mut sender, &Error::ipv4().octets());
+    assert_eq!(relay.hear(at(1000), ip(SENDER), &datagram), None);
 }
 
 #[test]
