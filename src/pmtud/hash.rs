@@ -48,8 +48,7 @@ pub(super) struct Fold {
 
 impl Fold {
     pub(super) const fn word(self, word: u64) -> Self {
-        // The state is turned, so that two words changing places are two hashes.
-        let product = ((self.state.rotate_left(23) ^ word) as u128) * (self.factor as u128);
+        let product = ((self.state ^ word) as u128) * (self.factor as u128);
         Self { state: (product as u64) ^ ((product >> 64) as u64), ..self }
     }
 

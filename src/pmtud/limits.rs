@@ -7,37 +7,35 @@
 //!
 //! A moment that has passed is a full bucket, so a table may forget it.
 
-use std::time::Duration;
-
 use super::table::Table;
 use crate::Time;
 use crate::config::{PmtudLimits, Rate};
 
-/// A rate and a depth; the bucket itself is a [`Time`].
+/// A rate and a depth; the bucket itself is a [`Time`]. In nanoseconds: this is done eight times for each error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Limit {
-    token: Duration,
-    depth: Duration,
+    token: u64,
+    depth: u64,
 }
 
 impl Limit {
     /// A full bucket holds what comes in `seconds`.
     pub(super) fn new(rate: Rate, seconds: u32) -> Self {
-        let rate = rate.per_second.max(1);
+        let rate = u64::from(rate.per_second.max(1));
         // Rounded up: a limit is never exceeded.
-        let token = Duration::from_nanos(1_000_000_000_u64.div_ceil(u64::from(rate)));
-        Self { token, depth: token.saturating_mul(rate.saturating_mul(seconds)) }
+        let token = 1_000_000_000_u64.div_ceil(rate);
+        Self { token, depth: token * rate * u64::from(seconds) }
     }
 
     /// The bucket when one token was taken; `None` where there is none.
     pub(super) fn take(self, bucket: Time, now: Time) -> Option<Time> {
-        let after = bucket.max(now) + self.token;
-        (after.since(now) <= self.depth).then_some(after)
+        let after = bucket.max(now).as_nanos().saturating_add(self.token);
+        (after.saturating_sub(now.as_nanos()) <= self.depth).then_some(Time::from_nanos(after))
     }
 
     /// Less than half full.
     pub(super) fn is_low(self, bucket: Time, now: Time) -> bool {
-        bucket.since(now) > self.depth / 2
+        bucket.as_nanos().saturating_sub(now.as_nanos()) > self.depth / 2
     }
 }
 
@@ -157,6 +155,8 @@ impl Incoming {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;

@@ -119,8 +119,8 @@ fn outer_ipv4(packet: &[u8]) -> Result<Outer<'_>, Verdict> {
 
 fn outer_ipv6(packet: &[u8]) -> Result<Outer<'_>, Verdict> {
     let (ip, payload) = ipv6(packet).ok_or(Verdict::Malformed)?;
-    // No payload is a jumbogram (RFC 2675), or nothing.
-    let payload = payload.get(..ip.payload).filter(|payload| !payload.is_empty()).ok_or(Verdict::Malformed)?;
+    // A jumbogram (RFC 2675) says 0, and so holds no error either.
+    let payload = payload.get(..ip.payload).ok_or(Verdict::Malformed)?;
     let packet = packet.get(..40 + ip.payload).ok_or(Verdict::Malformed)?;
     let chain = match walk(ip.next, payload) {
         Ok(chain) => chain,

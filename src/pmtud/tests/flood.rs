@@ -88,6 +88,43 @@ fn a_flood_that_repeats_is_still_limited() {
     assert!(sent > 3000, "{sent}");
 }
 
+/// What would be limited anyway is limited before anybody asks the kernel for it.
+#[test]
+fn the_kernel_is_not_asked_for_what_is_limited() {
+    let mut relay = relay();
+    let asked = |relay: &mut Relay, packet: &[u8]| {
+        let candidate = relay.examine(at(1000), UPLINK, packet);
+        candidate.map(|candidate| relay.decide(at(1000), UPLINK, &candidate, Owner::Elsewhere))
+    };
+    // One flow: two seconds' worth of its 5, from as many connections.
+    let flow: Vec<Option<bool>> =
+        (0..12u16).map(|port| asked(&mut relay, &Error { ports: (443, port), ..Error::ipv4() }.octets())).collect();
+    assert_eq!(flow, [vec![Some(true); 10], vec![None; 2]].concat());
+    // Another MTU is another flow, as the router behind the first one says it.
+    assert_eq!(asked(&mut relay, &Error { mtu: 1399, ..Error::ipv4() }.octets()), Some(true));
+    // Made-up ones: the upper half of the prefix's 1000, and the lower half is not for them.
+    let mut dice = Dice::new(3);
+    let flood: Vec<Option<bool>> = (0..1000).map(|_| asked(&mut relay, &made_up(&mut dice))).collect();
+    let (passed, refused) = flood.split_at(490);
+    assert!(passed.iter().all(|passed| *passed == Some(true)), "{passed:?}");
+    assert!(refused.iter().all(Option::is_none), "{refused:?}");
+}
+
+/// As above, where all are examined before the first is decided.
+#[test]
+fn a_batch_cannot_take_what_is_kept_for_those_that_repeat() {
+    let (mut relay, mut dice) = (relay(), Dice::new(3));
+    let packets: Vec<Vec<u8>> = (0..1000).map(|_| made_up(&mut dice)).collect();
+    let batch = |relay: &mut Relay, now, packets: &[Vec<u8>]| {
+        let candidates: Vec<Candidate> =
+            packets.iter().filter_map(|packet| relay.examine(now, UPLINK, packet)).collect();
+        candidates.iter().filter(|candidate| relay.decide(now, UPLINK, candidate, Owner::Elsewhere)).count()
+    };
+    assert_eq!(batch(&mut relay, at(1000), &packets), 501);
+    // Those that were refused were seen, and now they repeat: 501 came before, 150 ms are 150 tokens more.
+    assert_eq!(batch(&mut relay, at(1150), &packets[501..]), 499);
+}
+
 /// More flows than the table holds, each of them alone below its limit: the sum holds, and half of it is kept for those
 /// that come again.
 #[test]
@@ -148,7 +185,7 @@ proptest! {
     #[test]
     fn no_schedule_is_above_any_limit(steps in steps()) {
         let rate = |per_second| Rate { per_second };
-        let limits = PmtudLimits { flow: rate(5), router: rate(20), prefix: rate(40), total: rate(60) };
+        let limits = PmtudLimits { flow: rate(5), router: rate(8), prefix: rate(40), total: rate(60) };
         let mut relay = relay_with(Pmtud { limits, ..config() }, &[SECRET]);
         let mut now = 1000;
         // When each was sent, by all that it is limited by.
@@ -170,7 +207,7 @@ proptest! {
             let client = step.client;
             for (what, rate, seconds) in [
                 (format!("flow {family} {client} {}", step.mtu), 5, 2),
-                (format!("router {family} {}", step.router / 2), 20, 2),
+                (format!("router {family} {}", step.router / 2), 8, 2),
                 (format!("prefix {family}"), 40, 1),
                 ("total".into(), 60, 1),
             ] {

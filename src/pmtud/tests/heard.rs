@@ -80,10 +80,12 @@ fn what_we_would_not_send_we_do_not_take() {
 /// What is announced here may just have been withdrawn, and the uplink of the other member may be wider than ours.
 #[test]
 fn what_depends_on_the_place_is_judged_at_the_place() {
-    let mut relay = relay();
-    relay.set_announced("192.0.2.53/32".parse().unwrap(), false);
+    let mut withdrawn = [relay(), relay()];
+    withdrawn.iter_mut().for_each(|relay| relay.set_announced("192.0.2.53/32".parse().unwrap(), false));
     let error = Error { mtu: 4000, quoted_length: 9000, ..Error::ipv4() };
-    assert_eq!(heard(&mut relay, &error, Owner::Here, true), Heard::Injected);
+    assert_eq!(heard(&mut withdrawn[0], &error, Owner::Here, true), Heard::Injected);
+    let to_itself = Error { client: error.service, ..error.clone() };
+    assert_eq!(heard(&mut withdrawn[1], &to_itself, Owner::Here, true), Heard::Refused);
     let configured = Pmtud { prefixes: Some(vec!["192.0.2.0/24".parse().unwrap()]), ..config() };
     assert_eq!(heard(&mut relay_with(configured.clone(), &[SECRET]), &error, Owner::Here, true), Heard::Injected);
     assert_eq!(heard(&mut relay_with(configured, &[SECRET]), &Error::ipv6(), Owner::Here, true), Heard::Refused);
@@ -192,6 +194,9 @@ fn a_member_has_half_and_all_have_the_total() {
         hear(&mut relay, at(1000), SENDER, &datagram, Owner::Here, true)
     });
     assert_eq!(all.by_ref().filter(|heard| *heard == Heard::Injected).count(), 10);
+    // And then the kernel is not even asked.
+    let datagram = from(&mut sender, &Error::ipv4().octets());
+    assert_eq!(relay.hear(at(1000), ip(SENDER), &datagram), None);
 }
 
 #[test]
