@@ -279,11 +279,11 @@ fn keys_are_changed_through_a_whole_fleet() {
         (0..3).map(|member| Relay::start(&segment.members[member], &table(member, steps[0]))).collect();
     let (mut sent, mut wanted) = (0, vec![0; 3]);
     for keys in &steps[1..] {
-        for changed in 0..3 {
+        for (changed, relay) in relays.iter_mut().enumerate() {
             // As a service manager does it: stop, and start with the new file.
-            relays[changed].signal(Signal::SIGTERM);
-            assert_eq!(relays[changed].ended().code, Some(0));
-            relays[changed] = Relay::start(&segment.members[changed], &table(changed, keys));
+            relay.signal(Signal::SIGTERM);
+            assert_eq!(relay.ended().code, Some(0));
+            *relay = Relay::start(&segment.members[changed], &table(changed, keys));
             for member in 0..3 {
                 let mut error = legitimate(4, sent);
                 error.quote.protocol = SCTP;

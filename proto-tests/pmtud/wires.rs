@@ -175,9 +175,9 @@ impl Stamps {
                     recvmsg::<LinkAddr>(socket.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::empty());
                 let Ok(message) = message else { continue };
                 let outgoing = message.address.is_some_and(|from| from.pkttype() == OUTGOING);
-                let stamp = message.cmsgs().expect("control messages").find_map(|control| match control {
-                    ControlMessageOwned::ScmTimestampns(stamp) => Some(Duration::from(stamp)),
-                    _ => None,
+                let stamp = message.cmsgs().expect("control messages").find_map(|control| {
+                    let ControlMessageOwned::ScmTimestampns(stamp) = control else { return None };
+                    Some(Duration::from(stamp))
                 });
                 let length = message.bytes;
                 if let (false, Some(stamp), Some(number)) = (outgoing, stamp, number(&buffer[..length])) {
