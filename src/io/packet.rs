@@ -1,7 +1,7 @@
-//! Frames and datagrams in batches: one system call for up to 64, into buffers that are allocated once.
+//! Datagrams in batches: one system call for up to 64, into buffers that are allocated once. And frames, in a ring.
 //!
 //! ```text
-//!   recvmmsg --> Batch: octets, where from, what the kernel took out of the frame (VLAN tag) --> frame(i), datagram(i)
+//!   recvmmsg --> Batch: octets, where from --> message(i), datagram(i)
 //!   sendmmsg <-- Outbox: parts that stay where they are, an address for each; a message that fails is skipped
 //! ```
 //!
@@ -20,12 +20,15 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr::null_mut;
 
 use nix::libc;
-use socket2::{Domain, SockAddr, SockFilter, Socket, Type};
+use socket2::SockAddr;
 
-use super::sockopt;
-
+mod capture;
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+pub(super) use capture::Tag;
+pub(super) use capture::{Capture, Frame};
 
 /// Messages of one call: enough that the call itself costs nothing beside them, few enough that no socket waits long.
 pub(super) const BATCH: usize = 64;
@@ -40,37 +43,13 @@ pub(super) const RECEIVE_BUFFER: usize = 8 << 20;
 /// A link header and a packet, or a datagram and nothing.
 pub(super) const PARTS: usize = 2;
 
-/// Two control messages fit; there is only one (tpacket_auxdata, 20 octets behind a header of 16).
-type Control = [u64; 12];
-
 /// What one call received.
 pub(super) struct Batch {
     octets: Vec<[u8; OCTETS]>,
     names: Vec<libc::sockaddr_storage>,
-    controls: Vec<Control>,
     vectors: Vec<libc::iovec>,
     headers: Vec<libc::mmsghdr>,
     received: usize,
-}
-
-/// A frame as it was captured.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Frame<'a> {
-    pub(super) octets: &'a [u8],
-    /// Where the network header begins: 0 on interfaces without link headers.
-    pub(super) network: usize,
-    /// The ethertype of what begins there.
-    pub(super) protocol: u16,
-    pub(super) ethernet: bool,
-    /// The VLAN tag that the kernel took out.
-    pub(super) tag: Option<Tag>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Tag {
-    /// 0x8100 or 0x88a8.
-    pub(super) kind: u16,
-    pub(super) control: u16,
 }
 
 // SAFETY: the pointers in it are written anew before each call that reads them, to what the value itself owns.
@@ -83,7 +62,6 @@ impl Batch {
         Self {
             octets: vec![[0; OCTETS]; BATCH],
             names: vec![name; BATCH],
-            controls: vec![[0; 12]; BATCH],
             vectors: vec![libc::iovec { iov_base: null_mut(), iov_len: 0 }; BATCH],
             headers: vec![header; BATCH],
             received: 0,
@@ -94,21 +72,19 @@ impl Batch {
     pub(super) fn receive(&mut self, socket: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
         self.received = 0;
         let places = self.headers.iter_mut().zip(&mut self.vectors).zip(&mut self.octets);
-        for (((header, vector), octets), (name, control)) in places.zip(self.names.iter_mut().zip(&mut self.controls)) {
+        for (((header, vector), octets), name) in places.zip(&mut self.names) {
             *vector = libc::iovec { iov_base: octets.as_mut_ptr().cast(), iov_len: OCTETS };
             let header = &mut header.msg_hdr;
             header.msg_name = (&raw mut *name).cast();
             header.msg_namelen = length_of(name);
             header.msg_iov = vector;
             header.msg_iovlen = 1;
-            header.msg_control = control.as_mut_ptr().cast();
-            header.msg_controllen = size_of::<Control>() as _;
             header.msg_flags = 0;
         }
         let count = libc::c_uint::try_from(most.min(BATCH)).unwrap_or_default();
         let headers = self.headers.as_mut_ptr();
         // SAFETY: each of the first `count` headers (at most BATCH, which is how many there are) was just pointed at a
-        // name, a vector, a buffer and a control buffer of this value, with their lengths; none is moved or read before
+        // name, a vector and a buffer of this value, with their lengths; none is moved or read before
         // the call returns. The descriptor is borrowed.
         let answer = unsafe { libc::recvmmsg(socket.as_raw_fd(), headers, count, libc::MSG_DONTWAIT as _, null_mut()) };
         match usize::try_from(answer) {
@@ -156,52 +132,10 @@ impl Batch {
         Some((from, octets))
     }
 
-    /// A frame of a packet socket. One that did not fit is cut.
-    pub(super) fn frame(&self, index: usize) -> Option<Frame<'_>> {
-        let octets = self.cut(index)?;
-        let name = self.names.get(index)?;
-        if libc::c_int::from(name.ss_family) != libc::AF_PACKET {
-            return None;
-        }
-        // SAFETY: the kernel says that this is a sockaddr_ll, which is smaller than sockaddr_storage and no more aligned.
-        let name = unsafe { &*(&raw const *name).cast::<libc::sockaddr_ll>() };
-        let aux = auxiliary(self.header(index)?)?;
-        let tag = (aux.tp_status & libc::TP_STATUS_VLAN_VALID != 0).then_some(Tag {
-            kind: if aux.tp_status & libc::TP_STATUS_VLAN_TPID_VALID != 0 { aux.tp_vlan_tpid } else { 0x8100 },
-            control: aux.tp_vlan_tci,
-        });
-        Some(Frame {
-            octets,
-            network: usize::from(aux.tp_net),
-            protocol: u16::from_be(name.sll_protocol),
-            ethernet: name.sll_hatype == libc::ARPHRD_ETHER,
-            tag,
-        })
-    }
-
     fn cut(&self, index: usize) -> Option<&[u8]> {
         let length = usize::try_from(self.header(index)?.msg_len).ok()?;
         self.octets.get(index)?.get(..length.min(OCTETS))
     }
-}
-
-fn auxiliary(header: &libc::mmsghdr) -> Option<libc::tpacket_auxdata> {
-    let header = &header.msg_hdr;
-    // SAFETY: control buffer and length are what the kernel left in the header of a received message; the macros stay
-    // within them, and a tpacket_auxdata is read only where a message of that kind is long enough. It is of integers only.
-    unsafe {
-        let mut next = libc::CMSG_FIRSTHDR(header);
-        while let Some(message) = next.as_ref() {
-            let wanted = libc::CMSG_LEN(length_of_type::<libc::tpacket_auxdata>());
-            if (message.cmsg_level, message.cmsg_type) == (libc::SOL_PACKET, libc::PACKET_AUXDATA)
-                && message.cmsg_len as u64 >= u64::from(wanted)
-            {
-                return Some(libc::CMSG_DATA(next).cast::<libc::tpacket_auxdata>().read_unaligned());
-            }
-            next = libc::CMSG_NXTHDR(header, next);
-        }
-    }
-    None
 }
 
 fn length_of<T>(_: &T) -> libc::socklen_t {
@@ -291,45 +225,6 @@ impl Outbox {
             rest = rest.get_mut(done..).unwrap_or_default();
         }
     }
-}
-
-/// A packet socket of one interface. Nothing gets in that `filter` has not seen: until it is bound, nothing gets in.
-pub(super) fn capture(interface: u32, filter: &[SockFilter]) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
-    socket.attach_filter(filter)?;
-    set_packet(&socket, libc::PACKET_AUXDATA)?;
-    // Linux before 4.20 has no such option: what we send then comes as PACKET_OUTGOING, which the filter discards.
-    let _ = set_packet(&socket, libc::PACKET_IGNORE_OUTGOING);
-    sockopt::receive_buffer(&socket, RECEIVE_BUFFER)?;
-    // SAFETY: of plain integers, all of which may be zero.
-    let mut name = unsafe { zeroed::<libc::sockaddr_ll>() };
-    name.sll_family = u16::try_from(libc::AF_PACKET).unwrap_or_default();
-    name.sll_protocol = u16::try_from(libc::ETH_P_ALL).unwrap_or_default().to_be();
-    name.sll_ifindex = libc::c_int::try_from(interface).map_err(|_| io::ErrorKind::InvalidInput)?;
-    // SAFETY: the kernel reads a sockaddr_ll, which lives until the call returns; the descriptor is open.
-    let answer = unsafe { libc::bind(socket.as_raw_fd(), (&raw const name).cast(), length_of(&name)) };
-    if answer == 0 { Ok(socket) } else { Err(io::Error::last_os_error()) }
-}
-
-/// The interface of a packet socket; `None`: it was deleted.
-pub(super) fn bound_to(socket: &Socket) -> Option<u32> {
-    // SAFETY: of plain integers, all of which may be zero.
-    let mut name = unsafe { zeroed::<libc::sockaddr_ll>() };
-    let mut length = length_of(&name);
-    // SAFETY: the kernel writes at most `length` octets to a sockaddr_ll, any bits of which are integers; both live until the
-    // call returns. The descriptor is open.
-    let answer = unsafe { libc::getsockname(socket.as_raw_fd(), (&raw mut name).cast(), &raw mut length) };
-    // Then it is -1.
-    u32::try_from(name.sll_ifindex).ok().filter(|_| answer == 0)
-}
-
-fn set_packet(socket: &Socket, option: libc::c_int) -> io::Result<()> {
-    let on: libc::c_int = 1;
-    // SAFETY: the kernel reads an integer of this length that lives until the call returns; the descriptor is open.
-    let answer = unsafe {
-        libc::setsockopt(socket.as_raw_fd(), libc::SOL_PACKET, option, (&raw const on).cast(), length_of(&on))
-    };
-    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// What is known of an interface.

@@ -1,6 +1,7 @@
 //! Interfaces without link headers: needs root and /dev/net/tun.
 
 use super::*;
+use socket2::{Domain, Socket, Type};
 use std::io::Write as _;
 use std::process::Command;
 
@@ -42,14 +43,14 @@ fn without_link_headers_a_frame_is_its_packet() {
         assert_eq!((link.mtu, link.mac), (1400, None));
         assert_eq!(super::link(&any, c"tun1"), None);
         assert_eq!(super::link(&any, c"a name that is too long for an interface"), None);
-        let socket = capture(link.index, &[keep()]).unwrap();
+        let mut capture = Capture::open(link.index, &[keep()]).unwrap();
+        assert_eq!(capture.interface(), Some(link.index));
         let packet = [&[0x45, 0, 0, 28][..], &[7; 24]].concat();
         far.write_all(&packet).unwrap();
-        let mut batch = Batch::new();
         // The kernel sends its own multicast there, too.
         let found = std::iter::repeat_with(|| {
-            let received = batch.receive(socket.as_fd(), BATCH).unwrap();
-            let frames: Vec<_> = (0..received).filter_map(|place| batch.frame(place)).collect();
+            let received = capture.receive(BATCH).unwrap();
+            let frames: Vec<_> = (0..received).filter_map(|place| capture.frame(place)).collect();
             let ours = frames.iter().find(|frame| frame.octets.starts_with(&[0x45]));
             ours.map(|frame| (frame.octets.to_vec(), frame.network, frame.protocol, frame.ethernet, frame.tag))
         });

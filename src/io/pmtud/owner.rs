@@ -12,11 +12,16 @@ use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use nix::libc;
 
 use super::ask::Asking;
+use crate::Time;
 use crate::io::netlink::message::{Message, code};
 use crate::pmtud::{Flow, Owner};
 
 /// linux/net/tcp_states.h
 const TCP_LISTEN: u8 = 10;
+
+/// A second, about captured errors: ten times what the default limits let pass. An answer costs as much as sending a copy or
+/// two, so beyond that an error goes out unasked: members ask for themselves, and inject nothing that is not theirs.
+const QUESTIONS: usize = 50_000;
 
 /// IANA
 const TCP: u8 = 6;
@@ -28,6 +33,8 @@ pub(super) struct Owners {
     /// the same as "not here".
     proven: [bool; 2],
     answers: Vec<Owner>,
+    /// The second that is counted, and the questions in it.
+    asked: (u64, usize),
 }
 
 impl Owners {
@@ -39,7 +46,18 @@ impl Owners {
                 "pmtud: the kernel has no tcp_diag or udp_diag: what it cannot say is relayed, and injected"
             );
         }
-        Ok(Self { asking, proven, answers: Vec::new() })
+        Ok(Self { asking, proven, answers: Vec::new(), asked: (0, 0) })
+    }
+
+    /// As [`Owners::ask`], or nothing where too much was asked in this second.
+    pub(super) fn ask_if_worth_it(&mut self, now: Time, flows: &[Flow]) -> &[Owner] {
+        let second = now.as_nanos() / 1_000_000_000;
+        let before = if self.asked.0 == second { self.asked.1 } else { 0 };
+        if before >= QUESTIONS {
+            return &[];
+        }
+        self.asked = (second, before + flows.len());
+        self.ask(flows)
     }
 
     /// One answer for each flow, in their order.

@@ -222,19 +222,27 @@ impl Running {
 
     /// A batch of frames: examined, asked for, decided, sent.
     fn capture(&mut self, uplink: usize) {
-        let Some((mac, socket)) = self.uplinks.get(uplink).and_then(|it| Some((it.link?.mac, it.capture.as_ref()?)))
-        else {
-            return;
-        };
-        let Ok(received) = self.batch.receive(socket.as_fd(), BATCH) else {
+        let Some(capture) = self.uplinks.capture(uplink) else { return };
+        let Ok(received) = capture.receive(BATCH) else {
             // Down or deleted: the event of that may be behind us already.
             return self.look();
+        };
+        self.pass_on(uplink, received);
+        if let Some(capture) = self.uplinks.capture(uplink) {
+            capture.release();
+        }
+    }
+
+    fn pass_on(&mut self, uplink: usize, received: usize) {
+        let Some((mac, capture)) = self.uplinks.get(uplink).and_then(|it| Some((it.link?.mac, it.capture.as_ref()?)))
+        else {
+            return;
         };
         let now = clock::now();
         self.found.clear();
         self.flows.clear();
         for place in 0..received {
-            let Some(frame) = self.batch.frame(place) else { continue };
+            let Some(frame) = capture.frame(place) else { continue };
             let Some(packet) = frame::packet(&frame) else { continue };
             if mac.is_some() && frame::source(&frame) == mac {
                 self.relay.looped(uplink, packet);
@@ -246,7 +254,7 @@ impl Running {
         if self.found.is_empty() {
             return;
         }
-        let mut owners = self.owners.ask(&self.flows).iter().copied();
+        let mut owners = self.owners.ask_if_worth_it(now, &self.flows).iter().copied();
         let relay = &mut self.relay;
         self.found.retain(|found| {
             let owner = owners.next().unwrap_or(Owner::Unknown);
@@ -256,7 +264,7 @@ impl Running {
             return;
         }
         match &self.way {
-            Way::Relay(_) => self.send_to_members(now),
+            Way::Relay(_) => self.send_to_members(now, uplink),
             Way::Broadcast => self.send_to_everybody(now, uplink),
         }
         for found in &self.found {
@@ -265,13 +273,14 @@ impl Running {
         }
     }
 
-    fn send_to_members(&mut self, now: Time) {
+    fn send_to_members(&mut self, now: Time, uplink: usize) {
         let Way::Relay(relayed) = &self.way else { return };
+        let Some(capture) = self.uplinks.get(uplink).and_then(|it| it.capture.as_ref()) else { return };
         self.datagrams.clear();
         self.spans.clear();
         for found in &self.found {
             let start = self.datagrams.len();
-            let packet = self.batch.frame(found.place).and_then(|frame| frame::packet(&frame));
+            let packet = capture.frame(found.place).and_then(|frame| frame::packet(&frame));
             if let Some(packet) = packet.and_then(|packet| packet.get(..found.candidate.length)) {
                 self.relay.datagram(packet, &mut self.datagrams);
             }
@@ -294,10 +303,10 @@ impl Running {
     /// The frame again, to everybody on the segment, through the socket that captured it.
     fn send_to_everybody(&mut self, now: Time, uplink: usize) {
         let uplink = self.uplinks.get(uplink);
-        let Some((mac, socket)) = uplink.and_then(|it| Some((it.link?.mac?, it.capture.as_ref()?))) else { return };
+        let Some((mac, capture)) = uplink.and_then(|it| Some((it.link?.mac?, it.capture.as_ref()?))) else { return };
         let frames: Vec<(usize, Header, &[u8])> = (self.found.iter().enumerate())
             .filter_map(|(index, found)| {
-                let frame = self.batch.frame(found.place)?;
+                let frame = capture.frame(found.place)?;
                 let packet = frame::packet(&frame)?.get(..found.candidate.length)?;
                 Some((index, Header::broadcast(&frame, mac)?, packet))
             })
@@ -305,7 +314,7 @@ impl Running {
         let messages = frames.iter().map(|(_, header, packet)| Message { to: None, parts: [header, packet] });
         let (found, mut places) = (&mut self.found, frames.iter().map(|(index, _, _)| *index));
         let report = &mut self.report;
-        self.outbox.send(socket.as_fd(), messages, |result| {
+        self.outbox.send(capture.as_fd(), messages, |result| {
             if let Err(error) = &result {
                 report.refused(now, format_args!("broadcast"), error);
             }

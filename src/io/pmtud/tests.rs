@@ -7,14 +7,14 @@ use std::process::Command;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
-use nix::unistd::Uid;
+use nix::unistd::{Uid, write};
 use socket2::{Domain, Socket, Type};
 
 use super::filter;
 use super::frame::packet;
 use super::local::Locals;
 use crate::io::bpf::keep;
-use crate::io::packet::{self as sockets, BATCH, Batch, Message, Outbox, Tag};
+use crate::io::packet::{self as sockets, BATCH, Batch, Capture, Message, Outbox, Tag};
 
 mod owner;
 
@@ -44,9 +44,8 @@ const ROUTER: [u8; 6] = [2, 0, 0, 0, 0, 9];
 
 /// A cable: "e0" is ours, what is sent to "router" comes out of it.
 struct Cable {
-    router: Socket,
-    up: Socket,
-    batch: Batch,
+    router: Capture,
+    up: Capture,
 }
 
 fn index(name: &CStr) -> u32 {
@@ -59,23 +58,23 @@ impl Cable {
         ip("link add e0 address 02:00:00:00:00:01 type veth peer name router address 02:00:00:00:00:09");
         ip("link set e0 up");
         ip("link set router up");
-        let up = sockets::capture(index(c"e0"), &filter::program()).unwrap();
-        let router = sockets::capture(index(c"router"), &[keep()]).unwrap();
-        Self { router, up, batch: Batch::new() }
+        let up = Capture::open(index(c"e0"), &filter::program()).unwrap();
+        let router = Capture::open(index(c"router"), &[keep()]).unwrap();
+        Self { router, up }
     }
 
     /// The frame as it is captured: its packet, padding and all, and the tag that was taken out.
     fn carry(&mut self, frame: &[u8]) -> Option<(Vec<u8>, Option<Tag>)> {
-        self.router.send(frame).unwrap();
+        write(&self.router, frame).unwrap();
         // What comes in order is there when this is.
         let last = [&US[..], &ROUTER, &[8, 0], &ipv4(&[], 0, &[3, 4, 0xff])].concat();
-        self.router.send(&last).unwrap();
+        write(&self.router, &last).unwrap();
         let mut captured = Vec::new();
         while captured.last().is_none_or(|(packet, _): &(Vec<u8>, _)| !packet.ends_with(&[3, 4, 0xff])) {
             poll(&mut [PollFd::new(self.up.as_fd(), PollFlags::POLLIN)], PollTimeout::from(5000_u16)).unwrap();
-            let received = self.batch.receive(self.up.as_fd(), BATCH).unwrap();
+            let received = self.up.receive(BATCH).unwrap();
             assert!(received > 0, "the last frame is missing");
-            for frame in (0..received).map(|place| self.batch.frame(place).unwrap()) {
+            for frame in (0..received).map(|place| self.up.frame(place).unwrap()) {
                 captured.push((packet(&frame).unwrap().to_vec(), frame.tag));
             }
         }
@@ -174,8 +173,8 @@ fn only_errors_about_size_for_this_host_get_in() {
             assert_eq!(cable.carry(&frame), None, "{what}");
         }
         // Ours, on its way out.
-        let leaving = sockets::capture(index(c"e0"), &[keep()]).unwrap();
-        leaving.send(&frame(US, &[])).unwrap();
+        let leaving = Capture::open(index(c"e0"), &[keep()]).unwrap();
+        write(&leaving, &frame(US, &[])).unwrap();
         assert_eq!(cable.carry(&frame([0xff; 6], &[])), None, "leaving");
     });
 }

@@ -16,7 +16,7 @@ use nix::libc;
 use socket2::{Domain, Socket, Type};
 
 use super::filter;
-use crate::io::packet::{self, BATCH, Batch, Link};
+use crate::io::packet::{self, BATCH, Batch, Capture, Link};
 
 /// Datagrams of events taken before other work gets its turn; what is left wakes us again.
 const EVENTS: usize = BATCH;
@@ -34,7 +34,7 @@ pub(super) struct Uplink {
     as_c: Option<CString>,
     pub(super) link: Option<Link>,
     /// While the interface is there.
-    pub(super) capture: Option<Socket>,
+    pub(super) capture: Option<Capture>,
     /// Opening it failed, and that was said.
     complained: bool,
 }
@@ -63,6 +63,10 @@ impl Uplinks {
 
     pub(super) fn get(&self, uplink: usize) -> Option<&Uplink> {
         self.list.get(uplink)
+    }
+
+    pub(super) fn capture(&mut self, uplink: usize) -> Option<&mut Capture> {
+        self.list.get_mut(uplink)?.capture.as_mut()
     }
 
     /// Readable: look again.
@@ -103,13 +107,13 @@ impl Uplink {
         let index = found.map(|link| link.index);
         // One that was deleted and made again has another index, and even where it has the same the old socket is bound to
         // none any more. One that goes down and up again keeps its socket.
-        if self.capture.as_ref().is_some_and(|socket| index.is_none() || packet::bound_to(socket) != index) {
+        if self.capture.as_ref().is_some_and(|capture| index.is_none() || capture.interface() != index) {
             self.capture = None;
         }
         self.link = found;
         if let (Some(index), None) = (index, &self.capture) {
-            match packet::capture(index, &filter::program()) {
-                Ok(socket) => (self.capture, self.complained) = (Some(socket), false),
+            match Capture::open(index, &filter::program()) {
+                Ok(capture) => (self.capture, self.complained) = (Some(capture), false),
                 Err(error) if !self.complained => {
                     tracing::warn!("pmtud: cannot capture on {name}: {error}");
                     self.complained = true;
