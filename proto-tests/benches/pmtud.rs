@@ -241,7 +241,7 @@ impl Bench {
         for way in [Way::Broadcast, Way::Datagrams(1), Way::Datagrams(3)] {
             for (name, engine) in [("anycaster", Engine::Anycaster), ("C loop", Engine::Loop)] {
                 let _running = self.start(engine, way, "tcp", LIMITS);
-                let mut values = delays(self, way, count);
+                let mut values = delays(self, engine, way, count);
                 let lost = count - values.len();
                 assert!(!values.is_empty(), "{name}: nothing came out");
                 values.sort();
@@ -386,11 +386,15 @@ fn pin() {
 }
 
 /// Of each error whose first copy came.
-fn delays(bench: &Bench, way: Way, count: usize) -> Vec<Duration> {
+fn delays(bench: &Bench, engine: Engine, way: Way, count: usize) -> Vec<Duration> {
     let mut frames = Frames::new(bench, "tcp");
     let stamps = wires::Stamps::new(&bench.generator, "g0", move |frame| {
         // The client's address, in a frame or behind the headers of a datagram
-        let at = if way == Way::Broadcast { 58 } else { 58 + 28 + 34 };
+        let at = match (way, engine) {
+            (Way::Broadcast, _) => 58,
+            (Way::Datagrams(_), Engine::Anycaster) => 58 + 28 + 34,
+            (Way::Datagrams(_), Engine::Loop) => 58 + 28,
+        };
         let client = u32::from_be_bytes(frame.get(at..at + 4)?.try_into().ok()?);
         client.checked_sub(0x0B00_0000).map(|number| number as usize)
     });
