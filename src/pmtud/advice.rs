@@ -104,7 +104,7 @@ struct Sample {
     others: u64,
 }
 
-/// Remembers an hour, in at most [`KEPT`] samples.
+/// Remembers an hour, in at most `KEPT` samples.
 #[derive(Debug, Default)]
 pub struct Advisor {
     samples: VecDeque<Sample>,
