@@ -33,9 +33,8 @@ const CONFIG: &str = "/etc/anycaster/config.toml";
 const SOCKET: &str = "/run/anycaster/control.sock";
 
 /// Parsed by nobody yet: named so that they are not taken for spelling mistakes.
-const LATER_COMMANDS: [&str; 11] = [
-    "drain", "undrain", "weight", "neighbor", "diff", "reload", "confirm", "rollback", "restart", "pmtud", "import",
-];
+const LATER_COMMANDS: [&str; 11] =
+    ["drain", "undrain", "weight", "neighbor", "diff", "reload", "confirm", "rollback", "restart", "pmtud", "import"];
 const LATER_OPTIONS: [&str; 3] = ["--shadow", "--vrps", "--watch"];
 
 const WELCOME: &str = "\

@@ -59,8 +59,13 @@ struct Packet<'a> {
 
 /// What stands next in a file.
 enum Next<'a> {
-    Packet { packet: Packet<'a>, used: usize },
-    Skip { used: usize },
+    Packet {
+        packet: Packet<'a>,
+        used: usize,
+    },
+    Skip {
+        used: usize,
+    },
     /// It is not all there yet.
     Wait,
 }
@@ -354,9 +359,10 @@ impl Decoder {
         let mut reader = Reader::new(ip.payload);
         let ours = match ip.protocol {
             _ if fragment.offset > 0 => self.fragments.contains(&key),
-            ip::TCP | ip::UDP => {
-                reader.u16().zip(reader.u16()).is_some_and(|(from, to)| self.wanted(from, to) || bfd::PORTS.contains(&to))
-            }
+            ip::TCP | ip::UDP => reader
+                .u16()
+                .zip(reader.u16())
+                .is_some_and(|(from, to)| self.wanted(from, to) || bfd::PORTS.contains(&to)),
             _ => false,
         };
         if !ours {

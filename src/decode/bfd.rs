@@ -31,7 +31,8 @@ const FLAGS: [(u8, &str); 6] = [
 pub(super) fn control(octets: &[u8], port: u16, ttl: u8) -> Said {
     let mut said = Said::plain(Kind::Bfd);
     said.length = octets.len();
-    let mut fault = |at, what: &str| said.faults.push(Fault { at: Some(at), what: what.to_owned(), reply: Reply::Silence });
+    let mut fault =
+        |at, what: &str| said.faults.push(Fault { at: Some(at), what: what.to_owned(), reply: Reply::Silence });
     let Some(packet) = Packet::read(octets) else {
         fault(0, "shorter than a BFD control packet");
         said.fields = vec![Field::line("body", "body", Value::text(super::bgp::hex(octets)))];

@@ -57,6 +57,14 @@ pub(super) fn message(frame: &Frame, view: &View) -> Said {
 /// What stands where a message should, and is none: `reply` is what RFC 4271 §6.1 has a receiver say.
 pub(super) fn bad_header(kind: u8, body: &[u8], reply: Notification) -> Said {
     let mut said = unknown(kind, body);
+    said.kind = match kind {
+        kind::OPEN => Kind::Open,
+        kind::UPDATE => Kind::Update,
+        kind::NOTIFICATION => Kind::Notification,
+        kind::KEEPALIVE => Kind::Keepalive,
+        kind::ROUTE_REFRESH => Kind::RouteRefresh,
+        _ => Kind::UnknownBgp,
+    };
     said.length = HEADER + body.len();
     said.faults.push(Fault { at: Some(16), what: "the header is wrong".to_owned(), reply: Reply::Reset(reply) });
     said
@@ -124,7 +132,7 @@ fn notification(body: &[u8]) -> Said {
         (false, false) => Field::line("data", "data", data_text),
         _ => Field::hidden("data", data_text),
     });
-    if let Some(meaning) = data_meaning(code, subcode, data) {
+    if let Some(meaning) = data_meaning(code, subcode, data).or_else(|| readable(data)) {
         said.fields.push(Field::line("meaning", "that is", Value::text(meaning)));
     }
     if let Some(why) = wrong_text(code, subcode, data) {
@@ -138,7 +146,9 @@ fn wrong_text(code: u8, subcode: u8, data: &[u8]) -> Option<&'static str> {
     let data = match (code, subcode, data) {
         (code::CEASE, code::cease::HARD_RESET, [6, 2 | 4, inner @ ..]) => inner,
         (code::CEASE, code::cease::HARD_RESET, [_, _, ..]) => return None,
-        (code::CEASE, code::cease::HARD_RESET, _) => return Some("RFC 8538 §3.1: a Hard Reset without the NOTIFICATION"),
+        (code::CEASE, code::cease::HARD_RESET, _) => {
+            return Some("RFC 8538 §3.1: a Hard Reset without the NOTIFICATION");
+        }
         (code::CEASE, code::cease::ADMINISTRATIVE_SHUTDOWN | code::cease::ADMINISTRATIVE_RESET, data) => data,
         _ => return None,
     };
@@ -150,6 +160,12 @@ fn wrong_text(code: u8, subcode: u8, data: &[u8]) -> Option<&'static str> {
         Some(_) if !reader.is_empty() => Some("RFC 9003: there is more behind the text"),
         Some(_) => None,
     }
+}
+
+/// Some write words there, whatever the RFC says: ExaBGP does.
+fn readable(data: &[u8]) -> Option<String> {
+    let printable = data.len() >= 8 && data.iter().all(|octet| matches!(octet, b' '..=b'~'));
+    printable.then(|| words(data))
 }
 
 /// What the data of a NOTIFICATION says, where its RFC gives it a form.
@@ -204,8 +220,7 @@ fn route_refresh(body: &[u8], view: &View) -> Said {
     if !matches!(subtype, 0..=2) {
         let _ = write!(said.headline, " {subtype}");
     }
-    said.fields =
-        vec![Field::hidden("family", family), Field::hidden("subtype", subtype), Field::hidden("name", name)];
+    said.fields = vec![Field::hidden("family", family), Field::hidden("subtype", subtype), Field::hidden("name", name)];
     if !reader.is_empty() {
         let at = HEADER + 4;
         let filters = filters(reader);

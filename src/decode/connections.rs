@@ -99,6 +99,12 @@ impl Connections {
         }
     }
 
+    /// So far, and open now.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> (u64, usize) {
+        (self.count, self.open.len())
+    }
+
     /// The capture is over.
     pub(super) fn finish(&mut self, seen: &Seen, out: &mut VecDeque<Entry>) {
         let mut left: Vec<Connection> = std::mem::take(&mut self.open).into_values().collect();
@@ -127,7 +133,14 @@ impl Connection {
         self.sides.iter().map(Side::pending_octets).sum()
     }
 
-    fn take(&mut self, seen: &Seen, segment: &Segment<'_>, missing: usize, direction: usize, out: &mut VecDeque<Entry>) {
+    fn take(
+        &mut self,
+        seen: &Seen,
+        segment: &Segment<'_>,
+        missing: usize,
+        direction: usize,
+        out: &mut VecDeque<Entry>,
+    ) {
         self.used = seen.frame;
         let mut sequence = segment.sequence;
         let mut pieces = Vec::new();
@@ -154,7 +167,10 @@ impl Connection {
             self.reset = true;
             out.push_back(self.event(seen, direction, "reset (RST)"));
         }
-        let closed = self.closed.get_mut(direction).is_some_and(|closed| !std::mem::replace(closed, segment.flags & FIN != 0 || *closed));
+        let closed = self
+            .closed
+            .get_mut(direction)
+            .is_some_and(|closed| !std::mem::replace(closed, segment.flags & FIN != 0 || *closed));
         if closed && segment.flags & FIN != 0 {
             out.push_back(self.event(seen, direction, "closed (FIN)"));
         }

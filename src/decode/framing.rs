@@ -21,13 +21,21 @@ pub(super) struct Framing {
 pub(super) enum Found {
     Message(Frame),
     /// A marker, and then what cannot be: what RFC 4271 §6.1 answers.
-    BadHeader { kind: u8, body: Bytes, reply: Notification },
+    BadHeader {
+        kind: u8,
+        body: Bytes,
+        reply: Notification,
+    },
     /// No marker where a message should begin.
     NoMarker(Notification),
     /// Octets that belong to no message whose begin was seen.
     Skipped(u64),
     /// The octets end inside a message.
-    Cut { kind: Option<u8>, there: usize, length: Option<u16> },
+    Cut {
+        kind: Option<u8>,
+        there: usize,
+        length: Option<u16>,
+    },
 }
 
 impl Framing {

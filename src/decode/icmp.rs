@@ -23,7 +23,8 @@ pub(super) fn too_big(octets: &[u8], v6: bool) -> Option<Said> {
         return Some(said);
     };
     let mut fault = |at, what: String| said.faults.push(Fault { at: Some(at), what, reply: Reply::Silence });
-    if let Some((_, smallest)) = SMALLEST.iter().find(|(family, smallest)| *family == v6 && mtu < *smallest && mtu != 0) {
+    if let Some((_, smallest)) = SMALLEST.iter().find(|(family, smallest)| *family == v6 && mtu < *smallest && mtu != 0)
+    {
         fault(4, format!("an MTU below {smallest}"));
     }
     if v6 && mtu == 0 {

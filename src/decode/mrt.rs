@@ -20,9 +20,6 @@ const BGP4MP_ET: u16 = 17;
 
 const STATES: [&str; 7] = ["?", "Idle", "Connect", "Active", "OpenSent", "OpenConfirm", "Established"];
 
-/// Families whose prefixes have path identifiers in RFC 8050's subtypes: all of them.
-const WITH_PATHS: [(u16, u8); 8] = [(1, 1), (1, 2), (1, 4), (1, 128), (2, 1), (2, 2), (2, 4), (2, 128)];
-
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Mrt {
     /// Of the last PEER_INDEX_TABLE; at most 65535, as many as its count can say.
@@ -152,7 +149,14 @@ impl Mrt {
         self.entries(reader, (afi, safi), sequence, &prefix, paths)
     }
 
-    fn entries(&self, mut reader: Reader<'_>, (afi, safi): (u16, u8), sequence: u32, prefix: &str, paths: bool) -> Option<Said> {
+    fn entries(
+        &self,
+        mut reader: Reader<'_>,
+        (afi, safi): (u16, u8),
+        sequence: u32,
+        prefix: &str,
+        paths: bool,
+    ) -> Option<Said> {
         let mut said = Said::plain(Kind::Rib);
         let count = reader.u16()?;
         let mut rows = Vec::new();
@@ -251,13 +255,15 @@ fn message(record: &Record<'_>, seen: &Seen) -> Option<Entry> {
     let mut reader = Reader::new(record.body);
     let four_octets = matches!(record.subtype, 4 | 7 | 9 | 11);
     let ends = ends(&mut reader, four_octets)?;
-    let paths = if record.subtype >= 8 { WITH_PATHS.to_vec() } else { Vec::new() };
     let view = View {
         four_octets: Some(four_octets),
         internal: Some(ends.internal),
         extended_next_hop: None,
         filters: true,
-        paths: Some(paths),
+        // RFC 8050's subtypes say so of a whole session, but paths are agreed on for each family: FRR 8.4 writes messages
+        // of families without them so too. The message itself must tell.
+        paths: None,
+        likely_paths: record.subtype >= 8,
     };
     let octets = reader.rest();
     let mut buffer = BytesMut::from(octets);
@@ -283,4 +289,3 @@ fn message(record: &Record<'_>, seen: &Seen) -> Option<Entry> {
     let (from, to) = if sent { (ends.local, ends.peer) } else { (ends.peer, ends.local) };
     Some(seen.entry(Some(from), Some(to), said))
 }
-

@@ -78,7 +78,9 @@ impl Pcapng {
             self.interfaces.clear();
         }
         let order = Order { big: self.big };
-        let (Some(kind), Some(length)) = (order.u32(&mut reader), order.u32(&mut reader)) else { return Ok(Next::Wait) };
+        let (Some(kind), Some(length)) = (order.u32(&mut reader), order.u32(&mut reader)) else {
+            return Ok(Next::Wait);
+        };
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         if !(12..=LARGEST_RECORD).contains(&length) {
             return Err(Broken::new(format!("a block of {length} octets")));

@@ -45,7 +45,7 @@ impl Capture {
         }
     }
 
-    /// "1.2 of 3.4 GB"
+    /// "12 of 340 MB"
     pub fn progress(&self) -> String {
         let mega = |octets: u64| octets / 1_000_000;
         match self.size {

@@ -19,6 +19,7 @@ fn name(code: u8) -> Option<&'static str> {
         9 => "role",
         64 => "graceful restart",
         65 => "4-octet AS",
+        66 => "dynamic capability (pre-standard)",
         67 => "dynamic capability",
         68 => "multisession",
         69 => "add-path",
@@ -76,7 +77,7 @@ fn one(code: u8, value: &mut Reader<'_>, offer: &mut Offer) -> Option<Value> {
             let _reserved = value.u8()?;
             Value::text(family::name(afi, value.u8()?))
         }
-        2 | 4 | 67 | 70 | 128 => Value::Null,
+        2 | 4 | 66 | 67 | 70 | 128 => Value::Null,
         6 => {
             offer.extended_message = true;
             Value::Null

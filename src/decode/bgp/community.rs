@@ -45,7 +45,11 @@ pub(in crate::decode) fn extended(octets: [u8; 8]) -> String {
             other => format!("origin-validation:{other}"),
         },
         (0x06, 0x00) => format!("mac-mobility:{number}{}", if a & 1 == 1 { " sticky" } else { "" }),
-        (0x06, 0x01) => format!("esi-label:{}{}", u32::from_be_bytes([0, d, e, f]) >> 4, if a & 1 == 1 { " single-active" } else { "" }),
+        (0x06, 0x01) => format!(
+            "esi-label:{}{}",
+            u32::from_be_bytes([0, d, e, f]) >> 4,
+            if a & 1 == 1 { " single-active" } else { "" }
+        ),
         (0x06, 0x02) => format!("es-import:{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}"),
         (0x06, 0x03) => format!("router-mac:{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}"),
         (0x80, 0x06) => format!("traffic-rate:{asn}:{}", f32::from_bits(number)),

@@ -43,7 +43,8 @@ fn one<'a>(afi: u16, safi: u8, paths: bool, reader: &mut Reader<'a>) -> Option<N
         (25, 70) => evpn(reader)?,
         (1 | 2, 133 | 134) => {
             let short = reader.u8()?;
-            let length = if short < 240 { short.into() } else { usize::from(short & 0x0F) << 8 | usize::from(reader.u8()?) };
+            let length =
+                if short < 240 { short.into() } else { usize::from(short & 0x0F) << 8 | usize::from(reader.u8()?) };
             format!("flow {}", hex(reader.take(length)?))
         }
         (16388, 71 | 72) => {

@@ -31,6 +31,8 @@ pub(in crate::decode) struct View {
     pub(in crate::decode) filters: bool,
     /// RFC 7911: families whose prefixes have path identifiers. `None`: not known.
     pub(in crate::decode) paths: Option<Vec<(u16, u8)>>,
+    /// Where it is not known: what to try first.
+    pub(in crate::decode) likely_paths: bool,
 }
 
 impl Session {
@@ -59,7 +61,8 @@ impl Session {
         let (sender, receiver) = if direction == 0 { (one, other) } else { (other, one) };
         let both = sender.as_ref().zip(receiver.as_ref());
         let paths = both.map(|(sender, receiver)| {
-            let takes = |afi, safi| receiver.paths.iter().any(|path| matches!(path, (a, s, 1 | 3) if (*a, *s) == (afi, safi)));
+            let takes =
+                |afi, safi| receiver.paths.iter().any(|path| matches!(path, (a, s, 1 | 3) if (*a, *s) == (afi, safi)));
             let sends = sender.paths.iter().filter(|(_, _, mode)| matches!(mode, 2 | 3));
             sends.map(|(afi, safi, _)| (*afi, *safi)).filter(|(afi, safi)| takes(*afi, *safi)).collect()
         });
@@ -70,6 +73,7 @@ impl Session {
             extended_next_hop: self.agreed(|offer| offer.extended_next_hop),
             filters: self.agreed(|offer| offer.filters) != Some(false),
             paths: paths.or_else(|| none.then(Vec::new)),
+            likely_paths: false,
         }
     }
 }

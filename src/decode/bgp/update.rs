@@ -23,7 +23,7 @@ pub(super) fn update(body: &[u8], view: &View) -> Said {
     let announced = reader.rest();
     let (raws, cut) = attribute::split(section);
     let four_octets = view.four_octets.unwrap_or_else(|| attribute::guess_four_octets(&raws));
-    let mut walk = Walk { view, four_octets, ..Walk::new(view) };
+    let mut walk = Walk { four_octets, ..Walk::new(view) };
     let attributes_at = HEADER + 4 + withdrawn.len();
 
     let unicast = "ipv4 unicast";
@@ -42,7 +42,11 @@ pub(super) fn update(body: &[u8], view: &View) -> Said {
 
     let end_of_rib = end_of_rib(body, withdrawn, announced, &raws);
     let codec = view.codec(four_octets);
-    let judged = if walk.paths { stripped(&old, &raws, cut.map(|at| section.get(at..).unwrap_or_default()), &new, view) } else { body.to_vec() };
+    let judged = if walk.paths {
+        stripped(&old, &raws, cut.map(|at| section.get(at..).unwrap_or_default()), &new, view)
+    } else {
+        body.to_vec()
+    };
     match judge(judged, &codec) {
         Ok(update) => {
             for malformed in update.malformed {
@@ -147,25 +151,25 @@ impl<'v> Walk<'v> {
 
     fn routes<'a>(&mut self, afi: u16, safi: u8, field: &'a [u8], at: usize) -> Vec<Nlri<'a>> {
         let said = self.view.has_paths(afi, safi);
-        let read = match said {
-            Some(paths) => nlri::read(afi, safi, paths, field).map(|routes| (routes, paths)),
-            // Nobody said: with path identifiers only where it makes no sense without.
-            None => match nlri::read(afi, safi, false, field) {
-                Ok(routes) if !nlri::improbable(&routes) => Ok((routes, false)),
-                plain => match nlri::read(afi, safi, true, field) {
-                    Ok(routes) => Ok((routes, true)),
-                    Err(_) => plain.map(|routes| (routes, false)),
-                },
-            },
+        let likely = said.unwrap_or(self.view.likely_paths);
+        let with = |paths| nlri::read(afi, safi, paths, field).map(|routes| (routes, paths));
+        // Where nobody said: the other way only where this one makes no sense.
+        let read = match with(likely) {
+            Ok((routes, false)) if said.is_none() && nlri::improbable(&routes) => with(true).or(Ok((routes, false))),
+            Err(wrong) if said.is_none() => with(!likely).map_err(|_| wrong),
+            read => read,
         };
         match read {
             Ok((routes, paths)) => {
                 self.paths |= paths && !field.is_empty();
-                self.guessed_paths |= paths && said.is_none();
+                self.guessed_paths |= paths && said.is_none() && !likely;
                 routes
             }
             Err(wrong) => {
-                self.fault(at + wrong, format!("a route of {} that is no prefix or longer than what is left", family::name(afi, safi)));
+                self.fault(
+                    at + wrong,
+                    format!("a route of {} that is no prefix or longer than what is left", family::name(afi, safi)),
+                );
                 Vec::new()
             }
         }
@@ -239,7 +243,8 @@ impl<'v> Walk<'v> {
         };
         let name = if malformed.attribute == 0 { "attributes".into() } else { attribute::name(malformed.attribute) };
         let what = format!("{name}: {}", malformed.why);
-        let known = self.faults.iter_mut().find(|fault| fault.at == at && at.is_some() && fault.reply == Reply::Silence);
+        let known =
+            self.faults.iter_mut().find(|fault| fault.at == at && at.is_some() && fault.reply == Reply::Silence);
         match known {
             Some(fault) => *fault = Fault { at, what, reply },
             None => self.faults.push(Fault { at, what, reply }),
@@ -261,7 +266,8 @@ impl<'v> Walk<'v> {
 fn reply(malformed: &Malformed, raw: Option<&Raw<'_>>, codec: &Codec) -> Option<Notification> {
     let Some(raw) = raw else {
         let missing = malformed.why.starts_with("mandatory");
-        return missing.then(|| Notification::new(code::UPDATE, code::update::MISSING_WELL_KNOWN, [malformed.attribute]));
+        return missing
+            .then(|| Notification::new(code::UPDATE, code::update::MISSING_WELL_KNOWN, [malformed.attribute]));
     };
     let length = u16::try_from(raw.whole.len()).ok()?.to_be_bytes();
     judge([&[0, 0], &length[..], raw.whole].concat(), codec).err()
@@ -269,7 +275,8 @@ fn reply(malformed: &Malformed, raw: Option<&Raw<'_>>, codec: &Codec) -> Option<
 
 /// The same UPDATE as it would be without path identifiers, which the strict decoder does not speak.
 fn stripped(old: &[Nlri<'_>], raws: &[Raw<'_>], cut: Option<&[u8]>, new: &[Nlri<'_>], view: &View) -> Vec<u8> {
-    let joined = |routes: &[Nlri<'_>]| routes.iter().flat_map(|route| route.octets.iter().copied()).collect::<Vec<u8>>();
+    let joined =
+        |routes: &[Nlri<'_>]| routes.iter().flat_map(|route| route.octets.iter().copied()).collect::<Vec<u8>>();
     let with_length = |octets: Vec<u8>| {
         let length = u16::try_from(octets.len()).unwrap_or(u16::MAX);
         [&length.to_be_bytes()[..], &octets].concat()
@@ -297,7 +304,8 @@ fn without_paths(raw: &Raw<'_>, view: &View) -> Option<Vec<u8>> {
     let head = reader.since(&start);
     let mut walk = Walk::new(view);
     let routes = walk.routes(afi, safi, reader.rest(), 0);
-    let value: Vec<u8> = head.iter().copied().chain(routes.iter().flat_map(|route| route.octets.iter().copied())).collect();
+    let value: Vec<u8> =
+        head.iter().copied().chain(routes.iter().flat_map(|route| route.octets.iter().copied())).collect();
     let length = u16::try_from(value.len()).ok()?.to_be_bytes();
     walk.paths.then(|| [&[raw.flags | Raw::EXTENDED_LENGTH, raw.kind], &length[..], &value].concat())
 }
