@@ -35,7 +35,7 @@ pub(super) fn decode(path: &Path, options: &Options) -> u8 {
     let mut printer = Printer::new(path, options);
     let mut progress = Progress::new();
     loop {
-        let over = match capture.next() {
+        let over = match capture.piece() {
             Ok([]) => {
                 decoder.end();
                 true

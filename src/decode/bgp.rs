@@ -153,7 +153,7 @@ fn wrong_text(code: u8, subcode: u8, data: &[u8]) -> Option<&'static str> {
         _ => return None,
     };
     let mut reader = Reader::new(data);
-    let Some(length) = reader.u8() else { return None };
+    let length = reader.u8()?;
     match reader.take(usize::from(length)) {
         None => Some("RFC 9003: the text is longer than the data"),
         Some(text) if std::str::from_utf8(text).is_err() => Some("RFC 9003: the text is not UTF-8"),

@@ -243,7 +243,10 @@ fn address(reader: &mut Reader<'_>, afi: u16) -> Option<IpAddr> {
 fn state_change(record: &Record<'_>, seen: &Seen) -> Option<Entry> {
     let mut reader = Reader::new(record.body);
     let ends = ends(&mut reader, record.subtype == 5)?;
-    let mut state = || STATES.get(usize::from(reader.u16()?)).copied();
+    // Some write states of their own: FRR's 7 is Clearing.
+    let name =
+        |state: u16| STATES.get(usize::from(state)).map_or_else(|| format!("state {state}"), |name| (*name).to_owned());
+    let mut state = || reader.u16().map(name);
     let (old, new) = (state()?, state()?);
     let mut said = Said::plain(Kind::State);
     said.headline = format!("{old} to {new}");

@@ -9,7 +9,7 @@ const PIECE: usize = 64 * 1024;
 
 pub struct Capture {
     source: Box<dyn Read>,
-    piece: Vec<u8>,
+    buffer: Vec<u8>,
     /// `None` for a pipe.
     size: Option<u64>,
     read: u64,
@@ -19,25 +19,25 @@ impl Capture {
     /// "-" is standard input. The error is one sentence.
     pub fn open(path: &Path) -> Result<Self, String> {
         let wrong = |why: String| format!("cannot read {}: {why}", path.display());
-        let piece = vec![0; PIECE];
+        let buffer = vec![0; PIECE];
         if path == Path::new("-") {
-            return Ok(Self { source: Box::new(std::io::stdin().lock()), piece, size: None, read: 0 });
+            return Ok(Self { source: Box::new(std::io::stdin().lock()), buffer, size: None, read: 0 });
         }
         let about = fs::metadata(path).map_err(|error| wrong(error.to_string()))?;
         if about.is_dir() {
             return Err(wrong("it is a directory".to_owned()));
         }
         let file = File::open(path).map_err(|error| wrong(error.to_string()))?;
-        Ok(Self { source: Box::new(file), piece, size: about.is_file().then_some(about.len()), read: 0 })
+        Ok(Self { source: Box::new(file), buffer, size: about.is_file().then_some(about.len()), read: 0 })
     }
 
     /// What comes next; empty at the end.
-    pub fn next(&mut self) -> Result<&[u8], String> {
+    pub fn piece(&mut self) -> Result<&[u8], String> {
         loop {
-            match self.source.read(&mut self.piece) {
+            match self.source.read(&mut self.buffer) {
                 Ok(length) => {
                     self.read += u64::try_from(length).unwrap_or_default();
-                    return Ok(self.piece.get(..length).unwrap_or_default());
+                    return Ok(self.buffer.get(..length).unwrap_or_default());
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(format!("cannot read on: {error}")),
@@ -68,7 +68,7 @@ mod tests {
         let mut capture = Capture::open(&path).unwrap();
         let mut all = Vec::new();
         loop {
-            let piece = capture.next().unwrap();
+            let piece = capture.piece().unwrap();
             if piece.is_empty() {
                 break;
             }

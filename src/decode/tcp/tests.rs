@@ -12,8 +12,11 @@ fn octets(out: &[Piece]) -> Vec<u8> {
         .collect()
 }
 
-/// Segments as "position:octets", one after the other; what came out, then what came out at the end.
-fn story(segments: &[(u32, &str)]) -> (String, String) {
+/// A position and octets.
+type Sent = (u32, &'static str);
+
+/// Segments one after the other; what came out, then what came out at the end.
+fn story(segments: &[Sent]) -> (String, String) {
     let mut side = Side::default();
     side.begin(0xFFFF_FFFB);
     let (mut out, mut last) = (Vec::new(), Vec::new());
@@ -27,7 +30,7 @@ fn story(segments: &[(u32, &str)]) -> (String, String) {
 
 #[test]
 fn segments_are_put_in_order() {
-    let table: &[(&[(u32, &str)], &str, &str)] = &[
+    let table: &[(&[Sent], &str, &str)] = &[
         (&[(0, "abc"), (3, "def")], "abcdef", ""),
         (&[(3, "def"), (0, "abc")], "abcdef", ""),
         (&[(6, "ghi"), (3, "def"), (0, "abc")], "abcdefghi", ""),

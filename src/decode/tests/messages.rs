@@ -90,7 +90,10 @@ fn after(before: &[Vec<u8>], octets: &[u8]) -> Vec<Entry> {
     decode(&file).0.split_off(1 + before.len())
 }
 
-fn faults(octets: &[u8]) -> Vec<(Option<usize>, Reply)> {
+/// Where, and what the answer is.
+type Wrong = (Option<usize>, Reply);
+
+fn faults(octets: &[u8]) -> Vec<Wrong> {
     let entries = after(&[], octets);
     entries.into_iter().flat_map(|entry| entry.said.faults).map(|fault| (fault.at, fault.reply)).collect()
 }
@@ -113,7 +116,7 @@ fn what_is_wrong_has_its_place_and_its_answer() {
     let route: &[u8] = &[8, 10];
     let mut unmarked = wire::keepalive().to_vec();
     unmarked[3] = 0;
-    let table: &[(Vec<u8>, Vec<(Option<usize>, Reply)>)] = &[
+    let table: &[(Vec<u8>, Vec<Wrong>)] = &[
         (wire::keepalive().to_vec(), vec![]),
         (message(4, &[0]), vec![(Some(16), reset(1, 2, &[0, 20]))]),
         (message(9, b"x"), vec![(Some(16), reset(1, 3, &[9]))]),
