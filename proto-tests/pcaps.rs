@@ -93,7 +93,7 @@ fn pieces_make_the_same_and_cuts_do_not_panic() {
         count += std::iter::from_fn(|| decoder.poll()).count();
         let shown = |line: &&str| line.as_bytes().get(5).is_some_and(u8::is_ascii_digit);
         assert_eq!(whole_text.lines().filter(shown).count(), count, "{name}");
-        for end in (0..octets.len()).step_by(octets.len() / 100 + 1) {
+        for end in (0..octets.len()).step_by(octets.len() / 25 + 1) {
             drop(whole(Path::new(&name), &octets[..end], &options(end % 2 == 0)));
         }
     }

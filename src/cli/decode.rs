@@ -152,6 +152,3 @@ impl Progress {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
