@@ -15,12 +15,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anycaster::cli::check;
-use anycaster::config::{Loaded, Report, Source, load};
+use anycaster::config::{Loaded, Report, Source, load, load_pmtud};
 use anycaster::io::files::read_sources;
 use proptest::prelude::*;
 
 #[path = "config/defaults.rs"]
 mod defaults;
+#[path = "config/pmtud.rs"]
+mod pmtud;
 #[path = "config/tor.rs"]
 mod tor;
 
@@ -59,7 +61,7 @@ fn every_shipped_example_loads_without_a_warning() {
         }
         seen.push(path.file_name().unwrap().to_str().unwrap().to_owned());
     }
-    assert_eq!(seen, ["dns.toml", "dual-tor.toml", "minimal.toml", "reference.toml", "web.toml"]);
+    assert_eq!(seen, ["dns.toml", "dual-tor.toml", "minimal.toml", "pmtud.toml", "reference.toml", "web.toml"]);
 }
 
 #[test]
@@ -360,6 +362,10 @@ fn survives(texts: &[&str]) -> Result<(), TestCaseError> {
     let source =
         |(i, text): (usize, &&str)| Source { path: PathBuf::from(format!("{i}.toml")), text: (*text).to_owned() };
     let sources: Vec<Source> = texts.iter().enumerate().map(source).collect();
+    match load_pmtud(&sources) {
+        Ok(loaded) => prop_assert!(!loaded.warnings.has_errors()),
+        Err(report) => prop_assert!(report.has_errors() && !report.render(false).is_empty()),
+    }
     let report = match load(&sources) {
         Ok(loaded) => {
             prop_assert!(!loaded.warnings.has_errors());
@@ -396,11 +402,12 @@ fn boundary(text: &str, index: prop::sample::Index) -> usize {
 }
 
 #[rustfmt::skip]
-const TOKENS: [&str; 44] = [
+const TOKENS: [&str; 50] = [
     "[router]\n", "[services.a]\n", "[[services.a.checks]]\n", "[neighbors.a]\n", "[neighbor-defaults]\n", "\n", "\r\n",
     " ", "=", "[", "]", "{", "}", ",", ".", "\"", "'''", "\"\"\"", "#", "asn", "prefixes", "name", "type", "\"tcp\"",
     "hold-time", "\"1h\"", "1", "-9", "0x", "1e9", "inf", "true", "\"192.0.2.0/24\"", "\"::/0\"", "\t", "é", "\u{0}",
     "\u{202e}", "\u{1f600}", "\\u12", "address = \"10.0.0.1\"\n", "asn = 65010\n", "[\n", "prefixes = [\"10.0.0.0/8\"]\n",
+    "[pmtud]\n", "interfaces = [\"eth0\"]\n", "mode = \"broadcast\"\n", "\"5/s\"", "keys", "members",
 ];
 
 proptest! {

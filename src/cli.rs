@@ -24,6 +24,7 @@ mod events;
 mod explain;
 mod neighbors;
 mod paint;
+mod pmtud;
 mod routes;
 mod services;
 mod status;
@@ -33,8 +34,8 @@ const CONFIG: &str = "/etc/anycaster/config.toml";
 const SOCKET: &str = "/run/anycaster/control.sock";
 
 /// Parsed by nobody yet: named so that they are not taken for spelling mistakes.
-const LATER_COMMANDS: [&str; 11] =
-    ["drain", "undrain", "weight", "neighbor", "diff", "reload", "confirm", "rollback", "restart", "pmtud", "import"];
+const LATER_COMMANDS: [&str; 10] =
+    ["drain", "undrain", "weight", "neighbor", "diff", "reload", "confirm", "rollback", "restart", "import"];
 const LATER_OPTIONS: [&str; 3] = ["--shadow", "--vrps", "--watch"];
 
 const WELCOME: &str = "\
@@ -79,7 +80,7 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
 
-    /// The configuration (run, check) [default: /etc/anycaster/config.toml]
+    /// The configuration (run, check, pmtud) [default: /etc/anycaster/config.toml]
     #[arg(short, long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -126,6 +127,9 @@ enum Command {
         #[arg(long, value_name = "TIME", value_parser = config::duration)]
         since: Option<Duration>,
     },
+    /// Only the relay of ICMP errors ([pmtud]), in the foreground, on hosts that announce by other means
+    Pmtud,
+
     /// BGP, BFD and packet-too-big messages of a pcap, pcapng or MRT file (exit code 1: something in it is malformed)
     #[command(long_about = DECODE)]
     Decode {
@@ -165,6 +169,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 
 fn run(cli: Cli) -> u8 {
     let config = cli.config.unwrap_or_else(|| CONFIG.into());
+    let explicit = cli.socket.is_some();
     let daemon = ask::Daemon { socket: cli.socket.unwrap_or_else(|| SOCKET.into()), json: cli.json };
     match cli.command {
         // Nothing but the file is ever run yet: with `--strict` and without.
@@ -179,6 +184,7 @@ fn run(cli: Cli) -> u8 {
             daemon.show(&path, explain::render, explain::exit_code)
         }
         Command::Events { follow, since } => events::events(&daemon, since, follow),
+        Command::Pmtud => io::pmtud::run(&config, &daemon.socket, explicit),
         Command::Decode { file, port } => {
             let options = decode::Options { ports: port, json: cli.json, colour: terminal::colour() };
             decode::decode(&file, &options)
@@ -198,6 +204,7 @@ fn unused(cli: &Cli) -> Option<(&'static str, &'static str)> {
         Command::Routes => ("routes", [false, true, true]),
         Command::Explain { .. } => ("explain", [false, true, true]),
         Command::Events { .. } => ("events", [false, true, true]),
+        Command::Pmtud => ("pmtud", [true, true, false]),
         Command::Decode { .. } => ("decode", [false, false, true]),
         Command::Completions { .. } => ("completions", [false, false, false]),
     };

@@ -20,6 +20,7 @@ mod depends;
 mod load;
 pub(crate) mod nearest;
 mod neighbor;
+mod pmtud;
 mod report;
 mod router;
 mod rules;
@@ -32,7 +33,8 @@ mod values;
 pub use crate::bgp::session::PeerAsn;
 pub use crate::bgp::wire::Families;
 pub use check::{DnsCheck, FileCheck, GrpcCheck, Look, Record, response_code};
-pub use load::load;
+pub use load::{load, load_pmtud};
+pub(crate) use pmtud::MEMBERS_AT_MOST;
 pub use report::{Diagnostic, Position, Report, Severity};
 pub use span::duration;
 pub(crate) use span::written;
@@ -49,6 +51,16 @@ pub struct Source {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Loaded {
     pub config: Config,
+    pub warnings: Report,
+}
+
+/// What `anycaster pmtud` reads: one table, and nothing of the others.
+#[derive(Clone, PartialEq, Debug)]
+pub struct LoadedPmtud {
+    pub path: PathBuf,
+    /// As [`Config::hash`].
+    pub hash: u64,
+    pub pmtud: Pmtud,
     pub warnings: Report,
 }
 
@@ -446,7 +458,7 @@ pub struct MinMtu {
 /// Errors relayed, each a token bucket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PmtudLimits {
-    /// Quoted client (/32, /64) and MTU.
+    /// Quoted client and MTU.
     pub flow: Rate,
     /// Source of the error (/24, /48).
     pub router: Rate,

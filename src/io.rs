@@ -22,6 +22,7 @@ pub mod listeners;
 pub mod log;
 pub mod netlink;
 pub mod notify;
+mod packet;
 pub mod pmtud;
 mod rights;
 pub mod sockopt;
@@ -66,12 +67,14 @@ fn log_warnings(warnings: &Report) {
 fn serve(Loaded { config, warnings }: Loaded) -> Result<(), String> {
     let say = |error: &dyn std::fmt::Display| error.to_string();
     rights::suffice(&config)?;
+    let keys = pmtud::read_keys(config.pmtud.as_ref())?;
     descriptors::raise_limit().map_err(|e| say(&e))?;
     let router = &config.router;
     let admin =
         admin::Admin::bind(&router.control, router.control_group.as_deref(), router.http).map_err(|e| say(&e))?;
     let _log = log::start(&router.log).map_err(|error| format!("logging cannot start: {error}"))?;
     log_warnings(&warnings);
+    let pmtud = pmtud::start(&config, keys)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| say(&e))?;
     let (queries_in, queries) = mpsc::channel(admin::QUERIES);
     let _admin = admin::Serving::start(admin, queries_in).map_err(|e| say(&e))?;
@@ -83,13 +86,13 @@ fn serve(Loaded { config, warnings }: Loaded) -> Result<(), String> {
         let _disable_files = disable_files::watch(&config, facts_in.clone()).map_err(|e| say(&e))?;
         let daemon = daemon::Daemon {
             hooks: hooks::Hooks::start(&config, &results_in).map_err(|e| say(&e))?,
-            relaying: None,
             runner: checks::Runner::new(&config, results_in).map_err(|e| say(&e))?,
             listeners: listeners::Listeners::open(Arc::clone(&counters)).map_err(|e| say(&e))?,
             netlink: netlink::Netlink::start(facts_in, Arc::clone(&counters)).map_err(|e| say(&e))?,
             netlink_counters: counters,
             connections: tcp::Connections::new(received_in),
             notify: notify::Notify::start().map_err(|e| say(&e))?,
+            pmtud,
             engine: Engine::new(clock::now(), config, clock::seed()),
             facts,
             received,

@@ -15,10 +15,26 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub mod advice;
+mod datagram;
+mod hash;
+mod judge;
+mod limits;
+mod members;
+pub mod message;
+mod prefixes;
 pub mod relay;
+mod repeats;
+mod replay;
+mod table;
+#[cfg(test)]
+mod tests;
 pub mod totals;
 
-pub use relay::{Candidate, Injection, Key, Relay, Settings};
+pub use datagram::{Key, KeyTooShort, MAX_DATAGRAM, MIN_KEY};
+pub use judge::{MAX_IPV4, MAX_IPV6};
+pub use members::MAX_MEMBERS;
+pub use relay::{Candidate, Injection, Relay, Settings};
 pub use totals::Totals;
 
 /// The connection (or association) that the quoted packet belongs to, as this host would name it.
@@ -59,7 +75,8 @@ pub enum Verdict {
     Limited,
     /// The destination is in no prefix that is announced right now.
     NotAnnounced,
-    /// The quoted source is not the destination of the error: it is about somebody else's packet.
+    /// The quoted source is not the destination of the error, or it is about a packet to one of our own service
+    /// addresses: no packet of a connection of ours.
     NotOurs,
     /// The quoted protocol is not in `protocols`.
     Protocol,
@@ -70,13 +87,13 @@ pub enum Verdict {
     Checksum,
     /// The error itself, or what it quotes, is not a first fragment.
     Fragment,
-    /// Lengths, versions or header chains that cannot be.
+    /// Lengths, versions, header chains or addresses that cannot be.
     Malformed,
     /// An MTU that no router can mean: below `min-mtu`, not below the interface's, not below what it quotes.
     Mtu,
     /// Longer than an error may be: 576 octets (RFC 1812 §4.3.2.3) or 1280 (RFC 4443 §2.4(c)).
     Long,
-    /// Comes from a member or from ourselves: it went round.
+    /// Comes from a member, from ourselves or from a service address: it went round.
     Loop,
     /// Would have been relayed.
     DryRun,
@@ -107,6 +124,11 @@ impl Verdict {
         Self::NoMember,
         Self::SendError,
     ];
+
+    /// Its place in `ALL`.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -169,6 +191,11 @@ impl Heard {
         Self::DryRun,
         Self::SendError,
     ];
+
+    /// Its place in `ALL`.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
 
     pub const fn name(self) -> &'static str {
         match self {

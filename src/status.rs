@@ -6,10 +6,12 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 pub use histogram::Histogram;
+pub use pmtud::{Pmtud, PmtudHost, PmtudInterface, PmtudMember};
 
 pub mod histogram;
 pub mod metrics;
 pub mod nearest;
+pub mod pmtud;
 pub mod rfc3339;
 
 /// `GET /status`
@@ -17,7 +19,8 @@ pub mod rfc3339;
 pub struct Status {
     pub version: String,
     pub uptime_seconds: f64,
-    pub router: Router,
+    /// Null where only the relay runs (`anycaster pmtud`).
+    pub router: Option<Router>,
     pub config: Config,
     pub neighbors: Vec<Neighbor>,
     pub services: Vec<Service>,
@@ -183,7 +186,7 @@ pub struct Explanation {
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Step {
-    /// enabled drain stop depends-on facts address listener checks start-hold
+    /// enabled drain stop depends-on facts address listener checks start-hold, and pmtud, which decides nothing
     pub step: String,
     pub ok: bool,
     pub detail: String,
@@ -261,46 +264,6 @@ pub struct HookCounters {
     pub service: String,
     pub hook: String,
     pub failures: u64,
-}
-
-/// The relay of ICMP errors. Without `[pmtud]` only `enabled` and `advice` say something.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-pub struct Pmtud {
-    pub enabled: bool,
-    /// "relay" or "broadcast"; null where it is not enabled.
-    pub mode: Option<String>,
-    pub dry_run: bool,
-    pub interfaces: Vec<PmtudInterface>,
-    pub members: Vec<PmtudMember>,
-    /// Captured errors of all interfaces by verdict; those that never came are left out.
-    pub packets: BTreeMap<String, u64>,
-    /// Datagrams from members by verdict; those that never came are left out.
-    pub received: BTreeMap<String, u64>,
-    /// MTUs of the errors that were believed, by family and value; what did not fit is "other".
-    pub mtus: BTreeMap<String, BTreeMap<String, u64>>,
-    /// Of what members sent and could be judged: how much met its socket here, 0 to 1; null before the first. With N members
-    /// and errors spread evenly, 1/(N-1) is as it should be.
-    pub useful: Option<f64>,
-    /// The list of members could not be read again: why. The last one goes on.
-    pub members_error: Option<String>,
-    /// Sentences for the operator; empty where there is nothing to do.
-    pub advice: Vec<String>,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct PmtudInterface {
-    pub name: String,
-    /// Null while there is no such interface.
-    pub mtu: Option<u32>,
-    /// By family ("ipv4", "ipv6") and verdict; zeros are left out.
-    pub packets: BTreeMap<String, BTreeMap<String, u64>>,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct PmtudMember {
-    pub address: IpAddr,
-    pub relayed: u64,
-    pub send_errors: u64,
 }
 
 /// BGP messages by type.

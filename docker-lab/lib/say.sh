@@ -44,7 +44,7 @@ with_progress() {
         done
     ) 9>&- &
     ticker=$!
-    "$@" >"$log" 2>&1 </dev/null || status=$?
+    "$@" >"$log" 2>&1 </dev/null 9>&- || status=$?
     kill "$ticker" 2>/dev/null || true
     wait "$ticker" 2>/dev/null || true
     [[ ! -t 1 ]] || printf '\r\e[K'
@@ -84,7 +84,7 @@ failed() {
         [[ ! -e $log ]] || kill -0 "$(cat "$log")" 2>/dev/null || say "not running: ${log##*/}"
     done
     show 'what the router says:' router_report
-    for log in "$LAB"/tor/*.log "$LAB"/s?/anycaster.log "$LAB"/s?/nginx.log "$LAB"/s?/dnsmasq.log; do
+    for log in "$LAB"/tor/*.log "$LAB"/s?/*.log; do
         [[ -s $log ]] || continue
         printf '   %slast lines of %s%s\n' "$DIM" "${log#"$LAB"/}" "$PLAIN"
         tail -n 8 "$log" | sed 's/^/     /'

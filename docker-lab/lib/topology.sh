@@ -45,9 +45,10 @@ lab_create() {
     flock -n 9
 }
 
-topology_up() {
-    local n node address
-    for node in client tor "${SERVERS[@]/#/s}"; do
+# nodes_up NODE…: a namespace for each.
+nodes_up() {
+    local node
+    for node in "$@"; do
         ip netns add "$(ns "$node")" 2>"$LAB/error" ||
             die "cannot make network namespaces ($(tail -n 1 "$LAB/error")); in a container this needs --privileged"
         ip -n "$(ns "$node")" link set lo up
@@ -56,11 +57,20 @@ topology_up() {
         sysctl_in "$node" net/ipv6/conf/default/accept_dad 0
         sysctl_in "$node" net/ipv6/conf/default/dad_transmits 0
     done
-    sysctl_in tor net/ipv4/ip_forward 1
-    sysctl_in tor net/ipv6/conf/all/forwarding 1
-    # 1: choose the next hop by addresses and ports, so that connections of one client spread.
-    sysctl_in tor net/ipv4/fib_multipath_hash_policy 1
-    sysctl_in tor net/ipv6/fib_multipath_hash_policy 1
+}
+
+# forwards NODE: it is a router that chooses among next hops by addresses and ports (policy 1), as hardware does.
+forwards() {
+    sysctl_in "$1" net/ipv4/ip_forward 1
+    sysctl_in "$1" net/ipv6/conf/all/forwarding 1
+    sysctl_in "$1" net/ipv4/fib_multipath_hash_policy 1
+    sysctl_in "$1" net/ipv6/fib_multipath_hash_policy 1
+}
+
+topology_up() {
+    local n address
+    nodes_up client tor "${SERVERS[@]/#/s}"
+    forwards tor
     link_up "$CLIENT_LINK" cl client
     for n in "${SERVERS[@]}"; do
         link_up "$n" "h$n" "s$n"

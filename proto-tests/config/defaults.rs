@@ -181,7 +181,7 @@ fn the_reference_says_nothing_but_defaults() {
         services: vec![service],
         withdraw_settle: millis(3_000),
         metrics: Metrics { max_prefixes: 1000 },
-        pmtud: None,
+        pmtud: Some(super::pmtud::reference()),
     };
     assert_eq!(loaded.config, expected);
     assert!(loaded.warnings.is_empty());

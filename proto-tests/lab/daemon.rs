@@ -50,9 +50,37 @@ impl Daemon {
     /// Only runs it. `wrapper` stands before it on the command line.
     pub fn spawn(namespace: &Namespace, config: &str, wrapper: &[&str]) -> Self {
         let scratch = Scratch::new();
+        let text = complete(config, &scratch, &scratch.file("control.sock"));
+        Self::spawn_command(namespace, scratch, "run", &text, wrapper, &[])
+    }
+
+    /// `anycaster pmtud` with a socket of its own; only runs it.
+    pub fn spawn_pmtud(namespace: &Namespace, config: &str, wrapper: &[&str]) -> Self {
+        let scratch = Scratch::new();
+        let socket = scratch.file("control.sock").display().to_string();
+        Self::spawn_command(namespace, scratch, "pmtud", config, wrapper, &["--socket", &socket])
+    }
+
+    /// `anycaster pmtud`, as far as it answers on its control socket.
+    pub fn start_pmtud(namespace: &Namespace, config: &str) -> Self {
+        let mut daemon = Self::spawn_pmtud(namespace, config, &[]);
+        wait_for("the relay to answer on its control socket", seconds(10), || {
+            assert!(daemon.process.running(), "the relay has ended:\n{}", daemon.log());
+            daemon.try_get("/status").map(|_| ()).map_err(|why| format!("{why}; it said:\n{}", daemon.log()))
+        });
+        daemon
+    }
+
+    fn spawn_command(
+        namespace: &Namespace,
+        scratch: Scratch,
+        verb: &str,
+        text: &str,
+        wrapper: &[&str],
+        options: &[&str],
+    ) -> Self {
         let socket = scratch.file("control.sock");
-        let text = complete(config, &scratch, &socket);
-        let path = scratch.write("config.toml", &text);
+        let path = scratch.write("config.toml", text);
         let log = scratch.file("log");
         let notify = UnixDatagram::bind(scratch.file("notify")).expect("notify socket");
         notify.set_nonblocking(true).expect("nonblocking");
@@ -60,7 +88,7 @@ impl Daemon {
         let mut words: Vec<PathBuf> = wrapper.iter().map(PathBuf::from).collect();
         words.push(binary());
         let mut command = Command::new(&words[0]);
-        command.args(&words[1..]).args(["run", "-c"]).arg(&path);
+        command.args(&words[1..]).args([verb, "-c"]).arg(&path).args(options);
         command.env("NOTIFY_SOCKET", scratch.file("notify")).env("NO_COLOR", "1").env_remove("RUST_LOG");
         command.stdout(output.try_clone().expect("dup")).stderr(output);
         let process = namespace.spawn(&mut command);
@@ -103,20 +131,7 @@ impl Daemon {
 
     /// Status code and body.
     pub fn try_get(&self, path: &str) -> Result<(u16, String), String> {
-        let talk = || -> std::io::Result<String> {
-            let mut stream = UnixStream::connect(&self.socket)?;
-            stream.set_read_timeout(Some(seconds(5)))?;
-            write!(stream, "GET {path} HTTP/1.1\r\nHost: anycaster\r\nConnection: close\r\n\r\n")?;
-            let mut answer = Vec::new();
-            stream.read_to_end(&mut answer)?;
-            Ok(String::from_utf8_lossy(&answer).into_owned())
-        };
-        let answer = talk().map_err(|error| format!("GET {path}: {error}"))?;
-        let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| format!("GET {path}: not HTTP: {answer:?}"))?;
-        let code = head.split(' ').nth(1).and_then(|word| word.parse().ok());
-        let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
-        let body = if chunked { unchunk(body) } else { body.to_owned() };
-        Ok((code.ok_or_else(|| format!("GET {path}: no status: {head:?}"))?, body))
+        try_get(&self.socket, path)
     }
 
     #[track_caller]
@@ -212,6 +227,24 @@ fn complete(config: &str, scratch: &Scratch, socket: &Path) -> String {
         format!("[router]\ncontrol = \"{}\"\nstate-dir = \"{}\"\n", socket.display(), scratch.file("state").display());
     assert!(config.trim_start().starts_with("[router]"), "the configuration of a test starts with [router]");
     config.replacen("[router]\n", &lines, 1)
+}
+
+/// A question to a control socket: status code and body.
+pub fn try_get(socket: &Path, path: &str) -> Result<(u16, String), String> {
+    let talk = || -> std::io::Result<String> {
+        let mut stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(seconds(5)))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: anycaster\r\nConnection: close\r\n\r\n")?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    };
+    let answer = talk().map_err(|error| format!("GET {path}: {error}"))?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| format!("GET {path}: not HTTP: {answer:?}"))?;
+    let code = head.split(' ').nth(1).and_then(|word| word.parse().ok());
+    let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+    let body = if chunked { unchunk(body) } else { body.to_owned() };
+    Ok((code.ok_or_else(|| format!("GET {path}: no status: {head:?}"))?, body))
 }
 
 fn unchunk(mut body: &str) -> String {

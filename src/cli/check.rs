@@ -1,5 +1,6 @@
 //! `anycaster check`: who owns which prefix, what would go to which neighbor, every problem with its line.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::Path;
@@ -8,7 +9,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::bgp::wire::{Attributes, Family, LinkBandwidth, Origin};
-use crate::config::{self, Bandwidth, Config, Diagnostic, Neighbor, Service, Severity};
+use crate::config::{self, Bandwidth, Config, Diagnostic, Members, Neighbor, Pmtud, PmtudMode, Service, Severity};
 use crate::io::files;
 use crate::plan;
 
@@ -131,11 +132,38 @@ pub fn render(config: &Config) -> String {
         }
     }
     let mut text = align(&rows);
+    notes.extend(config.pmtud.as_ref().map(pmtud));
     if !notes.is_empty() {
         text.push('\n');
         text.push_str(&notes);
     }
     text
+}
+
+/// Where ICMP errors come in, where they go, and for which prefixes.
+fn pmtud(pmtud: &Pmtud) -> String {
+    let counted = |count: usize, word: &str| if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") };
+    let whereto = match &pmtud.mode {
+        PmtudMode::Broadcast => "are sent on to the whole segment".to_owned(),
+        PmtudMode::Relay(relay) => {
+            let to = match &relay.members {
+                Members::List(list) => {
+                    let others: BTreeSet<_> = list.iter().filter(|member| **member != relay.address).collect();
+                    counted(others.len(), "other member")
+                }
+                Members::File(path) => format!("the members in {}", path.display()),
+                Members::Dns(name) => format!("the addresses of {name}"),
+            };
+            let signed = if relay.insecure { "unsigned".to_owned() } else { counted(relay.keys.len(), "key") };
+            format!("are relayed from {} to {to}, UDP port {}, {signed}", relay.address, relay.port)
+        }
+    };
+    let prefixes = match &pmtud.prefixes {
+        None => "what is announced".to_owned(),
+        Some(prefixes) => prefixes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    };
+    let dry = if pmtud.dry_run { " (dry-run: nothing is sent)" } else { "" };
+    format!("ICMP errors from {} for {prefixes} {whereto}{dry}\n", pmtud.interfaces.join(", "))
 }
 
 fn align(rows: &[[String; 4]]) -> String {

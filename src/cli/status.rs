@@ -3,7 +3,7 @@
 use super::ask::Screen;
 use super::paint::{Ink, age, printable, seconds};
 use super::table::{Table, cell};
-use super::{neighbors, services};
+use super::{neighbors, pmtud, services};
 use crate::status::{Neighbor, Prefix, PrefixNeighbor, Reason, Status};
 
 /// Held because somebody said so.
@@ -16,13 +16,14 @@ pub(super) fn exit_code(status: &Status) -> u8 {
 }
 
 pub(super) fn render(status: &Status, screen: Screen) -> String {
-    let id = status.router.id.as_deref().unwrap_or("not yet known");
-    let mut text = format!(
-        "anycaster {}, AS {}, router id {id}, up {}\n",
-        status.version,
-        status.router.asn,
-        seconds(status.uptime_seconds)
-    );
+    let up = seconds(status.uptime_seconds);
+    let mut text = match &status.router {
+        Some(router) => {
+            let id = router.id.as_deref().unwrap_or("not yet known");
+            format!("anycaster {}, AS {}, router id {id}, up {up}\n", status.version, router.asn)
+        }
+        None => format!("anycaster {}, pmtud alone, up {up}\n", status.version),
+    };
     let config = &status.config;
     let loaded = age(&config.loaded_at, screen);
     text.push_str(&format!(
@@ -30,15 +31,24 @@ pub(super) fn render(status: &Status, screen: Screen) -> String {
         config.path, config.hash, config.state
     ));
     text = text.lines().fold(String::new(), |text, line| text + &printable(line) + "\n");
+    if status.router.is_none() {
+        // Nothing is announced here: only the relay has something to say.
+        return text.trim_end().to_owned() + "\n" + &pmtud::block(&status.pmtud, screen);
+    }
     text.push_str(&neighbors::table(&status.neighbors, screen));
     text.push('\n');
     text.push_str(&services::table(&status.services, screen));
     text.push('\n');
     text.push_str(&failed_hooks(status, screen));
+    text.push_str(&held_and_kept(status, screen));
+    text.push_str(&pmtud::block(&status.pmtud, screen));
+    text
+}
+
+fn held_and_kept(status: &Status, screen: Screen) -> String {
     let exceptions = exceptions(status);
     if exceptions.is_empty() {
-        text.push_str(&format!("{}\n", screen.paint.text(Ink::Good, "nothing is held or kept")));
-        return text;
+        return format!("{}\n", screen.paint.text(Ink::Good, "nothing is held or kept"));
     }
     let mut table = Table::plain();
     for exception in exceptions {
@@ -55,8 +65,7 @@ pub(super) fn render(status: &Status, screen: Screen) -> String {
             cell(format!("for {}", age(exception.since, screen))),
         ]);
     }
-    text.push_str(&table.render("", screen));
-    text
+    table.render("", screen)
 }
 
 /// They are in the way of nothing, so the exit code does not know them.

@@ -4,18 +4,19 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::neighbor::{self, NeighborRead};
+use super::pmtud;
 use super::report::{Fault, Report};
 use super::router;
 use super::rules;
 use super::service::{self, Around};
 use super::syntax;
 use super::tree::{self, Keys, Table};
-use super::{Config, Loaded, Source};
+use super::{Config, Loaded, LoadedPmtud, Source};
 
 const ROOT: Keys = Keys {
     shared: &[],
-    now: &["router", "neighbor-defaults", "neighbors", "services", "drain", "metrics"],
-    later: &["stop", "guard", "pmtud"],
+    now: &["router", "neighbor-defaults", "neighbors", "services", "drain", "metrics", "pmtud"],
+    later: &["stop", "guard"],
 };
 
 /// Tables that hold tables by name, which may come from several files.
@@ -23,16 +24,42 @@ const NAMED: [&str; 2] = ["neighbors", "services"];
 
 /// `sources`: the main file, then `conf.d/*.toml` in name order. Looks at nothing but the texts.
 pub fn load(sources: &[Source]) -> Result<Loaded, Report> {
+    let read = |files: &[Spanned<DeTable<'_>>], report: &mut Report| {
+        let root = tree::merge(files, &NAMED, report);
+        read(&root, sources, report)
+    };
+    parse(sources, read).map(|(config, warnings)| Loaded { config, warnings })
+}
+
+/// For a host that announces by other means: `[pmtud]`, whatever else stands in the files.
+pub fn load_pmtud(sources: &[Source]) -> Result<LoadedPmtud, Report> {
+    let read = |files: &[Spanned<DeTable<'_>>], report: &mut Report| {
+        let root = tree::only(files, "pmtud", report);
+        if root.get("pmtud").is_none() {
+            let fault = Fault::new("[pmtud] is missing", "");
+            report.push(fault.help("at least: interfaces, prefixes, address, keys, members").at(&root.at).missing());
+        }
+        pmtud::pmtud(&root, true, report)?.pmtud
+    };
+    let (pmtud, warnings) = parse(sources, read)?;
+    let path = sources.first().map(|source| source.path.clone()).unwrap_or_default();
+    Ok(LoadedPmtud { path, hash: hash(sources), pmtud, warnings })
+}
+
+/// What `read` makes of the files, with the warnings; `None` only where it reported a problem.
+fn parse<T>(
+    sources: &[Source],
+    read: impl FnOnce(&[Spanned<DeTable<'_>>], &mut Report) -> Option<T>,
+) -> Result<(T, Report), Report> {
     let mut report = Report::new(sources);
     let each = sources.iter().enumerate();
     let texts: Vec<String> = each.map(|(file, source)| syntax::sound(file, &source.text, &mut report)).collect();
     // What was not TOML is reported and blanked; what stands twice is left to the parser, which keeps one of them.
     let files: Vec<Spanned<DeTable<'_>>> = texts.iter().map(|text| DeTable::parse_recoverable(text).0).collect();
-    let root = tree::merge(&files, &NAMED, &mut report);
-    let config = read(&root, sources, &mut report);
+    let value = read(&files, &mut report);
     report.finish();
-    match config {
-        Some(config) if !report.has_errors() => Ok(Loaded { config, warnings: report }),
+    match value {
+        Some(value) if !report.has_errors() => Ok((value, report)),
         Some(_) | None => Err(report),
     }
 }
@@ -48,6 +75,7 @@ fn read(root: &Table<'_>, sources: &[Source], report: &mut Report) -> Option<Con
     let services = service::services(root, &around, report);
     let withdraw_settle = router::withdraw_settle(root, report);
     let metrics = router::metrics(root, report);
+    let pmtud = pmtud::pmtud(root, false, report);
     if neighbors.is_empty() {
         let fault = Fault::new("there is no neighbor", "");
         report.push(fault.help("at least: [neighbors.tor-a] with address and asn").at(&root.at).missing());
@@ -56,7 +84,8 @@ fn read(root: &Table<'_>, sources: &[Source], report: &mut Report) -> Option<Con
         let fault = Fault::new("there is no service: nothing will be announced", "");
         report.push(fault.at(&root.at).missing().warning());
     }
-    rules::apply(&rules::Read { router: &router, neighbors: &neighbors, services: &services }, report);
+    let all = rules::Read { router: &router, neighbors: &neighbors, services: &services, pmtud: pmtud.as_ref() };
+    rules::apply(&all, report);
     let config = Config {
         path: sources.first()?.path.clone(),
         hash: hash(sources),
@@ -65,7 +94,10 @@ fn read(root: &Table<'_>, sources: &[Source], report: &mut Report) -> Option<Con
         services: services.into_iter().map(|read| read.service).collect(),
         withdraw_settle,
         metrics,
-        pmtud: None,
+        pmtud: match pmtud {
+            Some(read) => Some(read.pmtud?),
+            None => None,
+        },
     };
     Some(config)
 }
@@ -78,7 +110,7 @@ fn hash(sources: &[Source]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{check, neighbor, router, service};
+    use super::super::{check, neighbor, pmtud, router, service};
     use super::*;
 
     /// Vectors of the FNV authors.
@@ -108,6 +140,9 @@ mod tests {
             check::FILE,
             check::SYSTEMD,
             check::PUSH,
+            pmtud::PMTUD,
+            pmtud::MIN_MTU,
+            pmtud::LIMITS,
         ];
         let known = tables.iter().flat_map(|keys| keys.shared.iter().chain(keys.now));
         let service = service::SERVICE.now.iter().filter(|key| !["binding", "health", "checks"].contains(key));

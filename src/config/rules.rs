@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::depends;
 use super::neighbor::NeighborRead;
+use super::pmtud::{self, PmtudRead};
 use super::report::{At, Fault, Report};
 use super::router::RouterRead;
 use super::service::ServiceRead;
@@ -21,6 +22,7 @@ pub(super) struct Read<'a> {
     pub(super) router: &'a RouterRead,
     pub(super) neighbors: &'a [NeighborRead],
     pub(super) services: &'a [ServiceRead],
+    pub(super) pmtud: Option<&'a PmtudRead>,
 }
 
 pub(super) fn apply(read: &Read<'_>, report: &mut Report) {
@@ -41,6 +43,9 @@ pub(super) fn apply(read: &Read<'_>, report: &mut Report) {
         environment(service, report);
     }
     depends::rules(read.services, report);
+    if let Some(pmtud) = read.pmtud {
+        unicast(pmtud, &owners, report);
+    }
 }
 
 struct Owners<'a> {
@@ -131,6 +136,17 @@ fn addresses(read: &NeighborRead, owners: &Owners<'_>, report: &mut Report) {
             let fault = Fault::new("next-hop lies in a service prefix", format!("{next_hop} is in {prefix}"));
             let fault = fault.help("the route would lead to itself");
             report.push(fault.at(&read.next_hop_at).also(at, format!("service {name:?}")));
+        }
+    }
+}
+
+/// Datagrams between members would go to any of them.
+fn unicast(read: &PmtudRead, owners: &Owners<'_>, report: &mut Report) {
+    let own = read.address.iter().map(|(at, address)| (at, *address, "address"));
+    let members = read.members.iter().map(|(at, address)| (at, *address, "a member"));
+    for (at, address, what) in own.chain(members) {
+        if let Some((prefix, name, service_at)) = owners.owner(address) {
+            report.push(pmtud::anycast(address, prefix, what).at(at).also(service_at, format!("service {name:?}")));
         }
     }
 }

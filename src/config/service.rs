@@ -193,17 +193,11 @@ fn show_listen(listen: &Listen) -> String {
     }
 }
 
-/// `None`: any. The kernel's own rule for names (dev_valid_name).
+/// `None`: any.
 fn interface(value: &Value<'_>) -> Result<Option<String>, Fault> {
-    let text = value.text()?;
-    let bad = |c: char| c == '/' || c == ':' || c == '\0' || c.is_whitespace();
-    match text {
+    match value.text()? {
         "any" => Ok(None),
-        "" | "." | ".." => Err(Fault::new(format!("not the name of an interface: {text:?}"), "or \"any\"")),
-        _ if text.len() > 15 || text.contains(bad) => {
-            Err(Fault::new(format!("not the name of an interface: {text:?}"), "at most 15 bytes, no space, / or :"))
-        }
-        _ => Ok(Some(text.to_owned())),
+        _ => values::interface(value).map(Some).map_err(|fault| fault.help("or \"any\"")),
     }
 }
 

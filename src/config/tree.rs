@@ -62,6 +62,14 @@ pub(super) fn merge<'a>(files: &'a [Spanned<DeTable<'a>>], named: &[&str], repor
     root
 }
 
+/// One top-level table of all files, as if they had no other.
+pub(super) fn only<'a>(files: &'a [Spanned<DeTable<'a>>], key: &str, report: &mut Report) -> Table<'a> {
+    let mut root = Table { at: At::new(0, 0..0), title: String::new(), entries: Vec::new() };
+    let all = files.iter().enumerate().flat_map(|(file, table)| entries(file, table.get_ref()));
+    all.filter(|entry| entry.key == key).for_each(|entry| root.add(entry, report));
+    root
+}
+
 impl<'a> Table<'a> {
     fn add(&mut self, entry: Entry<'a>, report: &mut Report) {
         match self.entries.iter().find(|known| known.key == entry.key) {

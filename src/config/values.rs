@@ -329,6 +329,21 @@ pub(super) fn name(text: &str) -> Result<(), Fault> {
     Ok(())
 }
 
+/// The kernel's own rule for names of interfaces (dev_valid_name).
+pub(super) fn interface(value: &Value<'_>) -> Result<String, Fault> {
+    let text = value.text()?;
+    let bad = |c: char| c == '/' || c == ':' || c == '\0' || c.is_whitespace();
+    match text {
+        "" | "." | ".." => {
+            Err(Fault::new(format!("not the name of an interface: {text:?}"), "should be like \"eth0\""))
+        }
+        _ if text.len() > 15 || text.contains(bad) => {
+            Err(Fault::new(format!("not the name of an interface: {text:?}"), "at most 15 bytes, no space, / or :"))
+        }
+        _ => Ok(text.to_owned()),
+    }
+}
+
 /// A user or group by its name.
 pub(super) fn account(value: &Value<'_>) -> Result<String, Fault> {
     let text = value.text()?;

@@ -52,13 +52,13 @@ impl Engine {
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             uptime_seconds: clock.now.since(self.started).as_secs_f64(),
-            router: status::Router {
+            router: Some(status::Router {
                 asn: self.config.router.asn.get(),
                 id: match &self.router_id {
                     RouterId::Known(id) => Some(id.to_string()),
                     RouterId::Finding { .. } => None,
                 },
-            },
+            }),
             config: status::Config {
                 path: self.config.path.display().to_string(),
                 hash: format!("{:016x}", self.config.hash),

@@ -10,7 +10,7 @@
 //! closed: then one clock bounds all a client can make us wait for, and `curl` and Prometheus do not mind.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdTcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdTcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -142,7 +142,7 @@ pub enum BindError {
 /// Both doors, open: made before anything is announced, so that a second daemon is refused in time.
 #[derive(Debug)]
 pub struct Admin {
-    control: Claim,
+    control: Option<Claim>,
     http: Option<StdTcpListener>,
     group: Option<Gid>,
 }
@@ -151,16 +151,17 @@ impl Admin {
     /// `http`: `None` is "off".
     pub fn bind(control: &Path, control_group: Option<&str>, http: Option<SocketAddr>) -> Result<Self, BindError> {
         let group = control_group.map(group_id).transpose()?;
-        let control = Claim::new(control)?;
-        let http = http
-            .map(|address| {
-                let listener = StdTcpListener::bind(address)?;
-                listener.set_nonblocking(true)?;
-                Ok(listener)
-            })
-            .transpose()
-            .map_err(|error| BindError::Http { address: http.unwrap_or(UNKNOWN), error })?;
+        let control = Some(Claim::new(control)?);
+        let http = http.map(listen).transpose()?;
         Ok(Self { control, http, group })
+    }
+
+    /// The doors that nobody else has, and why the others are not open.
+    pub fn bind_what_is_free(control: &Path, http: SocketAddr) -> (Self, Vec<BindError>) {
+        let mut refused = Vec::new();
+        let control = Claim::new(control).map_err(|error| refused.push(error)).ok();
+        let http = listen(http).map_err(|error| refused.push(error)).ok();
+        (Self { control, http, group: None }, refused)
     }
 
     /// Where the TCP door is, once a port 0 has become a port.
@@ -172,15 +173,23 @@ impl Admin {
     ///
     /// To be run inside a tokio runtime; connections are tasks of it and end with it.
     pub async fn serve(self, queries: mpsc::Sender<Query>) -> io::Result<()> {
-        let control = UnixListener::from_std(self.control.listener()?)?;
+        let control = self.control.as_ref().map(|claim| UnixListener::from_std(claim.listener()?)).transpose()?;
         let http = self.http.map(TcpListener::from_std).transpose()?;
         let group = self.group;
-        tokio::join!(serve_control(&control, group, &queries), async {
-            match http {
-                Some(http) => serve_http(&http, &queries).await,
-                None => std::future::pending().await,
-            }
-        },);
+        tokio::join!(
+            async {
+                match control {
+                    Some(control) => serve_control(&control, group, &queries).await,
+                    None => std::future::pending().await,
+                }
+            },
+            async {
+                match http {
+                    Some(http) => serve_http(&http, &queries).await,
+                    None => std::future::pending().await,
+                }
+            },
+        );
         Ok(())
     }
 }
@@ -222,7 +231,14 @@ impl Drop for Serving {
     }
 }
 
-const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+fn listen(address: SocketAddr) -> Result<StdTcpListener, BindError> {
+    let listen = || {
+        let listener = StdTcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    listen().map_err(|error| BindError::Http { address, error })
+}
 
 fn group_id(name: &str) -> Result<Gid, BindError> {
     let group = Group::from_name(name).ok().flatten();

@@ -1,4 +1,4 @@
-//! Instructions of classic BPF, for the filters that keep the noise of a busy host away from netlink sockets.
+//! Instructions of classic BPF, for the filters that keep the noise of a busy host away from netlink and packet sockets.
 
 use nix::libc;
 use socket2::SockFilter;
@@ -11,6 +11,21 @@ pub(super) fn load_octet(offset: u32) -> SockFilter {
 /// Two octets at `offset`, in network order.
 pub(super) fn load(offset: u32) -> SockFilter {
     SockFilter::new(code(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS), 0, 0, offset)
+}
+
+/// X becomes the length of the IPv4 header at `offset`.
+pub(super) fn header_length(offset: u32) -> SockFilter {
+    SockFilter::new(code(libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH), 0, 0, offset)
+}
+
+/// Two octets at X and `offset`, in network order.
+pub(super) fn load_behind(offset: u32) -> SockFilter {
+    SockFilter::new(code(libc::BPF_LD | libc::BPF_H | libc::BPF_IND), 0, 0, offset)
+}
+
+/// Only these bits of what was loaded.
+pub(super) fn mask(bits: u32) -> SockFilter {
+    SockFilter::new(code(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K), 0, 0, bits)
 }
 
 /// How many instructions to leave out where what was loaded is `value`, and where it is not.

@@ -25,14 +25,14 @@ use super::hooks::Hooks;
 use super::listeners::Listeners;
 use super::netlink::{self, Netlink};
 use super::notify::Notify;
-use super::pmtud::Relaying;
+use super::pmtud::Started;
 use super::tcp::{Connections, find_source};
 use super::{clock, log};
 use crate::Time;
 use crate::engine::{Clock, Engine, Explained, Input, Outcome, Output, Words};
 use crate::facts::Fact;
 use crate::status::metrics::Snapshot;
-use crate::status::{Counters, Readiness};
+use crate::status::{Counters, Readiness, Status};
 
 /// What netlink says at once when a whole table changes; the sender waits beyond it, and the kernel's own buffer (with
 /// its overrun, which reads everything again) behind that.
@@ -61,7 +61,7 @@ pub(super) struct Daemon {
     pub(super) netlink_counters: Arc<netlink::Counters>,
     pub(super) runner: Runner,
     pub(super) hooks: Hooks,
-    pub(super) relaying: Option<Relaying>,
+    pub(super) pmtud: Started,
     pub(super) notify: Notify,
     pub(super) started_at: Duration,
     /// Probes that could not be handed to the check thread.
@@ -185,11 +185,7 @@ impl Daemon {
                     }
                     Output::Manage { address, present } => self.netlink.manage(address, present),
                     Output::Hook { service, hook } => self.hooks.run(service, hook, self.engine.words(service)),
-                    Output::Announced { prefix, announced } => {
-                        if let Some(relaying) = &self.relaying {
-                            relaying.announced(prefix, announced);
-                        }
-                    }
+                    Output::Announced { prefix, announced } => self.pmtud.announced(prefix, announced),
                     Output::Event(event) => log::event(&event),
                     Output::Ready => self.notify.ready(),
                     Output::Stopping => self.notify.stopping(),
@@ -206,19 +202,25 @@ impl Daemon {
         let mut input = None;
         let clock = Clock { now: clock::now(), wall: clock::since_1970() };
         let reply = match query.request {
-            Request::Status => Reply::Status(Box::new(self.engine.status(clock))),
+            Request::Status => Reply::Status(Box::new(self.status(clock))),
             Request::Neighbors => Reply::Neighbors(self.engine.neighbors(clock)),
             Request::Services => Reply::Services(self.engine.services(clock)),
             Request::Events { after } => Reply::Events(self.engine.events(clock, after)),
             Request::Routes => Reply::Routes(self.engine.routes(clock)),
             Request::Metrics => Reply::Metrics(Box::new(Snapshot {
-                status: self.engine.status(clock),
+                status: self.status(clock),
                 counters: self.counters(),
                 max_prefixes: self.engine.config().metrics.max_prefixes,
             })),
             Request::Explain(what) => match self.engine.explain(clock, &what) {
-                Explained::Prefix(explanation) => Reply::Explanation(explanation),
-                Explained::Service(explanations) => Reply::Explanations(explanations),
+                Explained::Prefix(mut explanation) => {
+                    self.pmtud.explain(std::slice::from_mut(&mut explanation));
+                    Reply::Explanation(explanation)
+                }
+                Explained::Service(mut explanations) => {
+                    self.pmtud.explain(&mut explanations);
+                    Reply::Explanations(explanations)
+                }
                 Explained::Unknown(known) => Reply::Unknown { known },
             },
             Request::Health => Reply::Healthy,
@@ -238,11 +240,16 @@ impl Daemon {
         input
     }
 
+    fn status(&self, clock: Clock) -> Status {
+        Status { pmtud: self.pmtud.status(), ..self.engine.status(clock) }
+    }
+
     fn counters(&self) -> Counters {
         let mut counters = self.engine.counters();
         counters.started_at = self.started_at.as_secs_f64();
         counters.netlink_resyncs = self.netlink_counters.resyncs.load(Ordering::Relaxed);
         counters.send_errors.insert("probe".into(), self.probe_errors);
+        counters.send_errors.extend(self.pmtud.send_errors().map(|count| ("pmtud".into(), count)));
         counters
     }
 }

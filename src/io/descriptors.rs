@@ -1,6 +1,6 @@
 //! Descriptors and rights that pass between the kernel, us and the programs we start.
 //!
-//! With `sockopt` the only place with `unsafe`: what is offered here is safe.
+//! With `sockopt` and `packet` the only place with `unsafe`: what is offered here is safe.
 
 #![allow(
     unsafe_code,

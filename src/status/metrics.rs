@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Counters, Histogram, Messages, Reason, Service, Status, rfc3339};
 
+mod pmtud;
+
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -48,6 +50,7 @@ impl Collector for Snapshot {
         self.prefixes(families)?;
         self.checks(families)?;
         self.hooks(families)?;
+        self.pmtud(families)?;
         self.daemon(families)
     }
 }

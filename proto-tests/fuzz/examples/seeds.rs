@@ -10,8 +10,16 @@ use anycaster::bgp::wire::{
 };
 use bytes::BytesMut;
 
+#[path = "../fuzz_targets/pmtud/mend.rs"]
+mod mend;
+
 fn main() -> std::io::Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/bgp");
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    std::fs::create_dir_all(corpus.join("pmtud"))?;
+    for (name, packet) in errors() {
+        std::fs::write(corpus.join("pmtud").join(name), packet)?;
+    }
+    let folder = corpus.join("bgp");
     for (name, octets) in messages() {
         std::fs::write(folder.join(&name), &octets)?;
         // The target also takes a type and a body, where mutations need not mind the marker.
@@ -77,4 +85,46 @@ fn attributes() -> Attributes {
         large_communities: vec![LargeCommunity { global: 65001, local1: 1, local2: 2 }],
         link_bandwidth: Some(LinkBandwidth { asn: 65001, bytes_per_second: 1_250_000_000, transitive: true }),
     }
+}
+
+/// Errors about packets of the services of the target, as it takes them: lengths and checksums are mended there too.
+fn errors() -> Vec<(&'static str, Vec<u8>)> {
+    let ipv4 = |options: &[u8], protocol, from: [u8; 4], to: [u8; 4], behind: &[u8]| {
+        let length = u8::try_from(0x45 + options.len() / 4).expect("at most 40 octets");
+        let mut packet = vec![length, 0, 5, 220, 0, 0, 0x40, 0, 63, protocol, 0, 0];
+        [&from[..], &to, options, behind].iter().for_each(|part| packet.extend_from_slice(part));
+        packet
+    };
+    let ipv6 = |next, from: &str, to: &str, behind: &[u8]| {
+        let address = |text: &str| text.parse::<std::net::Ipv6Addr>().expect("an address").octets();
+        let mut packet = vec![0x60, 0, 0, 0, 5, 180, next, 63];
+        [&address(from)[..], &address(to), behind].iter().for_each(|part| packet.extend_from_slice(part));
+        packet
+    };
+    let ports = [1, 187, 195, 80, 0, 0, 0, 1];
+    let (service, client, router) = ([192, 0, 2, 53], [198, 51, 100, 7], [10, 1, 1, 1]);
+    let error4 = |options: &[u8], length: u8, quoted: &[u8]| {
+        let icmp = [&[3, 4, 0, 0, 0, length, 5, 120][..], quoted].concat();
+        ipv4(options, 1, router, service, &icmp)
+    };
+    let error6 = |chain: &[u8], next, quoted: &[u8]| {
+        let icmp = [chain, &[2, 0, 0, 0, 0, 0, 5, 120], quoted].concat();
+        ipv6(next, "2001:db8:1::1", "2001:db8::53", &icmp)
+    };
+    let quoted4 = |options: &[u8], protocol| ipv4(options, protocol, service, client, &ports);
+    let quoted6 = |chain: &[u8], next| ipv6(next, "2001:db8::53", "2001:db8:2::7", &[chain, &ports].concat());
+    let mut long = quoted4(&[], 6);
+    long.resize(128, 0);
+    long.extend([0x20, 0, 0, 0, 0, 8, 1, 1, 0, 0, 0, 1]);
+    let mut errors = vec![
+        ("ipv4-tcp", error4(&[], 0, &quoted4(&[], 6))),
+        ("ipv4-sctp-options", error4(&[1; 4], 0, &quoted4(&[1; 8], 132))),
+        ("ipv4-udp", error4(&[], 0, &quoted4(&[], 17))),
+        ("ipv4-extended", error4(&[], 32, &long)),
+        ("ipv6-tcp", error6(&[], 58, &quoted6(&[], 6))),
+        ("ipv6-hop-by-hop", error6(&[58, 0, 5, 2, 0, 0, 1, 0], 0, &quoted6(&[6, 0, 0, 0, 0, 0, 0, 9], 44))),
+        ("ipv6-routing", error6(&[60, 0, 0, 0, 0, 0, 0, 0, 58, 0, 1, 4, 0, 0, 0, 0], 43, &quoted6(&[], 132))),
+    ];
+    errors.iter_mut().for_each(|(_, packet)| mend::mend(packet));
+    errors
 }

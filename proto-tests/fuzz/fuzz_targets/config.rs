@@ -5,12 +5,16 @@
 use std::path::PathBuf;
 
 use anycaster::cli::check;
-use anycaster::config::{Source, load};
+use anycaster::config::{Source, load, load_pmtud};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
     let source = |(i, text): (usize, &str)| Source { path: PathBuf::from(format!("{i}.toml")), text: text.to_owned() };
     let sources: Vec<Source> = text.split('\u{c}').enumerate().map(source).collect();
+    match load_pmtud(&sources) {
+        Ok(loaded) => assert!(!loaded.warnings.has_errors()),
+        Err(report) => assert!(report.has_errors() && !report.render(false).is_empty()),
+    }
     match load(&sources) {
         Ok(loaded) => {
             assert!(!loaded.warnings.has_errors());
