@@ -19,6 +19,7 @@ use crate::io::{self, terminal};
 mod ask;
 pub mod check;
 mod completions;
+pub mod decode;
 mod events;
 mod explain;
 mod neighbors;
@@ -33,8 +34,8 @@ const CONFIG: &str = "/etc/anycaster/config.toml";
 const SOCKET: &str = "/run/anycaster/control.sock";
 
 /// Parsed by nobody yet: named so that they are not taken for spelling mistakes.
-const LATER_COMMANDS: [&str; 11] =
-    ["drain", "undrain", "weight", "neighbor", "diff", "reload", "confirm", "rollback", "restart", "decode", "import"];
+const LATER_COMMANDS: [&str; 10] =
+    ["drain", "undrain", "weight", "neighbor", "diff", "reload", "confirm", "rollback", "restart", "import"];
 const LATER_OPTIONS: [&str; 3] = ["--shadow", "--vrps", "--watch"];
 
 const WELCOME: &str = "\
@@ -47,6 +48,30 @@ Start with:
 
 Then `anycaster explain 192.0.2.53` gives the whole chain of one prefix, and `anycaster help` all commands.
 ";
+
+const DECODE: &str = "\
+BGP, BFD and packet-too-big messages of a pcap, pcapng or MRT file, in the order in which they were whole, with times relative to
+the first frame. TCP streams are put together; what is missing in them, and what is malformed (marked with !!, with the place and the
+NOTIFICATION or RFC 7606 treatment that it calls for), is said.
+
+With --json one object a line. All have frame, at, relative, from, from_port, to, to_port, connection, vlans, type, length, summary and
+errors (each with at, what, action, code, subcode, data). What else there is depends on type:
+  open            version asn short_asn hold_time id extended_parameters capabilities[code name value]
+  update          families end_of_rib withdrawn announced next_hops attributes[code name value]
+  notification    code subcode name text data meaning
+  route-refresh   family subtype name filters
+  keepalive       -
+  unknown-bgp     code body
+  bfd             state diagnostic diagnostic_name flags multiplier my_discriminator your_discriminator desired_min_tx_us
+                  required_min_rx_us required_min_echo_rx_us ttl
+  packet-too-big  mtu flow_from flow_to flow_protocol flow_from_port flow_to_port quoted
+  rib             prefix family sequence entries[peer address asn path originated attributes]
+  peers           collector view peers
+  state           old new
+  connection      event
+  note            -
+
+Exit codes: 0 all well-formed, 1 something malformed in it or the file is cut off, 2 it cannot be read.";
 
 /// Announces a host's anycast prefixes to its routers exactly while the host can serve them.
 #[derive(Parser, Debug)]
@@ -63,7 +88,7 @@ struct Cli {
     #[arg(long, global = true, value_name = "PATH")]
     socket: Option<PathBuf>,
 
-    /// The daemon's JSON instead of text
+    /// JSON instead of text: the daemon's own; `decode` prints one object for each message
     #[arg(long, global = true)]
     json: bool,
 }
@@ -104,6 +129,18 @@ enum Command {
     },
     /// Only the relay of ICMP errors ([pmtud]), in the foreground, on hosts that announce by other means
     Pmtud,
+
+    /// BGP, BFD and packet-too-big messages of a pcap, pcapng or MRT file (exit code 1: something in it is malformed)
+    #[command(long_about = DECODE)]
+    Decode {
+        /// The capture; - for standard input, as in `tcpdump -U -w - port 179 | anycaster decode -`
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+
+        /// Look for BGP on this TCP port too, besides 179; may be given again
+        #[arg(long, value_name = "PORT")]
+        port: Vec<u16>,
+    },
     /// Print the completions for a shell
     Completions {
         /// The shell they are for
@@ -148,6 +185,10 @@ fn run(cli: Cli) -> u8 {
         }
         Command::Events { follow, since } => events::events(&daemon, since, follow),
         Command::Pmtud => io::pmtud::run(&config, &daemon.socket, explicit),
+        Command::Decode { file, port } => {
+            let options = decode::Options { ports: port, json: cli.json, colour: terminal::colour() };
+            decode::decode(&file, &options)
+        }
         Command::Completions { shell } => completions::print(shell, &mut Cli::command()),
     }
 }
@@ -164,6 +205,7 @@ fn unused(cli: &Cli) -> Option<(&'static str, &'static str)> {
         Command::Explain { .. } => ("explain", [false, true, true]),
         Command::Events { .. } => ("events", [false, true, true]),
         Command::Pmtud => ("pmtud", [true, true, false]),
+        Command::Decode { .. } => ("decode", [false, false, true]),
         Command::Completions { .. } => ("completions", [false, false, false]),
     };
     let given = [

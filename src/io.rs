@@ -9,6 +9,7 @@
 pub mod admin;
 mod alarm;
 mod bpf;
+pub mod capture;
 pub mod checks;
 pub mod client;
 pub mod clock;

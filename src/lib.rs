@@ -37,6 +37,8 @@ mod cli;
 #[cfg(any())]
 mod config;
 #[cfg(any())]
+mod decode;
+#[cfg(any())]
 mod dice;
 #[cfg(any())]
 mod engine;
@@ -53,4 +55,4 @@ mod pmtud;
 #[cfg(any())]
 mod status;
 
-internal_modules!(bgp, cli, config, dice, engine, facts, health, io, plan, pmtud, status);
+internal_modules!(bgp, cli, config, decode, dice, engine, facts, health, io, plan, pmtud, status);

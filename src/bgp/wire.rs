@@ -26,7 +26,7 @@ mod nlri;
 mod notification;
 mod open;
 mod pack;
-mod reader;
+pub(crate) mod reader;
 mod update;
 mod writer;
 

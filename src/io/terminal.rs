@@ -22,6 +22,17 @@ pub fn print(bytes: &[u8]) -> bool {
     out.write_all(bytes).and_then(|()| out.flush()).is_ok()
 }
 
+/// Somebody may be looking at standard error.
+pub fn error_is_terminal() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+/// To standard error, on the same line: progress.
+pub fn complain_here(text: &str) {
+    let mut out = std::io::stderr().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
 /// One sentence to standard error.
 pub fn complain(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
