@@ -6,6 +6,7 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use socket2::{Domain, Socket, Type};
 
 use super::{address, in_namespace, ip};
+use crate::Time;
 use crate::io::packet::BATCH;
 use crate::io::pmtud::inject::Injector;
 use crate::io::pmtud::owner::Owners;
@@ -45,15 +46,16 @@ fn a_connection_is_here_whatever_it_listens_on_and_a_listener_alone_is_not() {
     in_namespace(|| {
         hosts();
         let mut owners = Owners::open().unwrap();
-        for (bound, service, client) in [
-            ("192.0.2.1", "192.0.2.1", "192.0.2.9"),
-            ("0.0.0.0", "192.0.2.1", "192.0.2.9"),
-            ("::", "192.0.2.1", "192.0.2.9"),
-            ("::", "2001:db8::1", "2001:db8::9"),
-            ("2001:db8::1", "2001:db8::1", "2001:db8::9"),
+        // A port each: a program that another test starts has a copy of every socket until it executes.
+        for (port, bound, service, client) in [
+            (80, "192.0.2.1", "192.0.2.1", "192.0.2.9"),
+            (81, "0.0.0.0", "192.0.2.1", "192.0.2.9"),
+            (82, "::", "192.0.2.1", "192.0.2.9"),
+            (83, "::", "2001:db8::1", "2001:db8::9"),
+            (84, "2001:db8::1", "2001:db8::1", "2001:db8::9"),
         ] {
-            let (ours, theirs) = (address(service, 80), address(client, 0));
-            let listener = listen(address(bound, 80));
+            let (ours, theirs) = (address(service, port), address(client, 0));
+            let listener = listen(address(bound, port));
             let other = flow(6, ours, address(client, 1));
             assert_eq!(owners.ask(&[other]), [Owner::Elsewhere], "{bound}: only listening");
             let mut stream = connect(theirs, ours);
@@ -138,17 +140,19 @@ fn a_connected_udp_socket_is_here_and_one_for_everybody_may_be() {
     in_namespace(|| {
         hosts();
         let mut owners = Owners::open().unwrap();
-        for (bound, service, client) in [
-            ("192.0.2.1", "192.0.2.1", "192.0.2.9"),
-            ("::", "192.0.2.1", "192.0.2.9"),
-            ("::", "2001:db8::1", "2001:db8::9"),
+        // Ports as above.
+        for (port, bound, service, client) in [
+            (443, "192.0.2.1", "192.0.2.1", "192.0.2.9"),
+            (444, "::", "192.0.2.1", "192.0.2.9"),
+            (445, "::", "2001:db8::1", "2001:db8::9"),
         ] {
-            let (ours, theirs) = (address(service, 443), address(client, 5000));
-            let quic = flow(17, ours, theirs);
+            let theirs = address(client, 5000);
+            let quic = flow(17, address(service, port), theirs);
             assert_eq!(owners.ask(&[quic]), [Owner::Elsewhere]);
-            let everybody = UdpSocket::bind(address(bound, 443)).unwrap();
+            let _everybody = UdpSocket::bind(address(bound, port)).unwrap();
             assert_eq!(owners.ask(&[quic]), [Owner::Unknown]);
-            drop(everybody);
+            let ours = address(service, port + 1000);
+            let quic = flow(17, ours, theirs);
             let connected = UdpSocket::bind(ours).unwrap();
             connected.connect(theirs).unwrap();
             let stranger = flow(17, ours, address(client, 5001));
@@ -156,6 +160,20 @@ fn a_connected_udp_socket_is_here_and_one_for_everybody_may_be() {
         }
         let sctp = flow(132, address("192.0.2.1", 80), address("192.0.2.9", 80));
         assert_eq!(owners.ask(&[sctp]), [Owner::Unknown]);
+    });
+}
+
+#[test]
+fn beyond_what_is_worth_it_nobody_is_asked_until_the_next_second() {
+    in_namespace(|| {
+        let mut owners = Owners::open().unwrap();
+        let flows = [flow(6, address("192.0.2.1", 80), address("192.0.2.9", 5000)); BATCH];
+        let second = |second: u64| Time::from_nanos(second * 1_000_000_000 + 7);
+        let asked =
+            (0..1000).filter(|_| owners.ask_if_worth_it(second(3), &flows) == [Owner::Elsewhere; BATCH]).count();
+        assert_eq!(asked, 50_000_usize.div_ceil(BATCH));
+        assert!(owners.ask_if_worth_it(second(3), &flows).is_empty());
+        assert_eq!(owners.ask_if_worth_it(second(4), &flows), [Owner::Elsewhere; BATCH]);
     });
 }
 
