@@ -36,10 +36,6 @@ pub(super) const BATCH: usize = 64;
 /// Of one message. An ICMP error has at most 1280 octets (RFC 4443 §2.4(c)); what is longer is cut, and refused as such.
 const OCTETS: usize = 2048;
 
-/// At 400,000 frames a second, each charged with up to 2 KiB, this is what comes in 10 ms: as long as a busy scheduler lets
-/// a thread wait.
-pub(super) const RECEIVE_BUFFER: usize = 8 << 20;
-
 /// A link header and a packet, or a datagram and nothing.
 pub(super) const PARTS: usize = 2;
 
